@@ -1,0 +1,1 @@
+"""Lace SDN: isolated networks and directional policies for Kubernetes, on Open vSwitch."""

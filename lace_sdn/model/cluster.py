@@ -1,0 +1,62 @@
+"""ClusterState: the desired world at one moment, valid and complete, whatever it was read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lace_sdn.model.objects import (
+    Allocation,
+    BindingPolicy,
+    Endpoint,
+    Namespace,
+    Network,
+    Node,
+    RoutingPolicy,
+    ServicePolicy,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """All objects, each tuple in order of (namespace,) name; names are unique, keys of networks too.
+
+    Every endpoint's node and network exist, and its addresses lie in its network's prefixes.
+    """
+
+    nodes: tuple[Node, ...] = ()
+    namespaces: tuple[Namespace, ...] = ()
+    networks: tuple[Network, ...] = ()
+    routing_policies: tuple[RoutingPolicy, ...] = ()
+    service_policies: tuple[ServicePolicy, ...] = ()
+    binding_policies: tuple[BindingPolicy, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    allocations: tuple[Allocation, ...] = ()
+
+    @cached_property
+    def network_by_name(self) -> Mapping[str, Network]:
+        return {network.name: network for network in self.networks}
+
+    @cached_property
+    def node_by_name(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def endpoint_by_id(self) -> Mapping[str, Endpoint]:
+        return {endpoint.id: endpoint for endpoint in self.endpoints}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What an object reports about itself (``status.conditions``): found, where, expected, what happens now."""
+
+    kind: str
+    name: str
+    type: str
+    status: bool
+    reason: str
+    message: str = ""

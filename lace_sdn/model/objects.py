@@ -1,0 +1,148 @@
+"""The objects of a cluster, as frozen values: what policies and compilers read, nothing of how it was stored.
+
+Sources: design of the ``lace-cni.io/v1alpha1`` kinds in docs/policy-semantics.md; Kubernetes API reference for the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from lace_sdn.model.labels import NO_LABELS, Labels, LabelSelector, NetworkSelector
+
+Address = IPv4Address | IPv6Address
+Prefix = IPv4Network | IPv6Network
+
+MAX_NETWORK_KEY = 0xFFFFFF
+"""Network keys are OVS tunnel keys of 24 bits (RFC 8926 section 3.4: VNI)."""
+
+DEFAULT_NETWORK = "default"
+"""The Network of objects that no NetworkBindingPolicy binds, if it exists."""
+
+
+class NetworkType(StrEnum):
+    L3 = "l3"
+    L2 = "l2"
+    EXTERNAL = "external"
+
+
+class Protocol(StrEnum):
+    TCP = "TCP"
+    UDP = "UDP"
+    ICMP = "ICMP"
+    """ICMP echo: ICMP for IPv4, ICMPv6 for IPv6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """``ipv4Subnet`` or ``ipv6Subnet``: the pods' prefix, cut into one block a node of ``host_local_length`` bits."""
+
+    prefix: Prefix
+    host_local_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """``created`` is RFC 3339 text as in the manifest; "" (absent) sorts first, so it counts as oldest."""
+
+    name: str
+    type: NetworkType
+    key: int
+    subnets: tuple[Subnet, ...] = ()
+    external_prefixes: tuple[Prefix, ...] = ()
+    labels: Labels = NO_LABELS
+    created: str = ""
+
+    @property
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """Where its addresses lie: the subnets of a pod network, the external prefixes of an external one."""
+        return tuple(subnet.prefix for subnet in self.subnets) + self.external_prefixes
+
+    @property
+    def is_external(self) -> bool:
+        return self.type is NetworkType.EXTERNAL
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingPolicy:
+    """NetworkRoutingPolicy: every selected source may initiate to every selected destination."""
+
+    name: str
+    source: NetworkSelector
+    destination: NetworkSelector
+    created: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePolicy:
+    """ServiceRoutingPolicy: every selected source may use the VIPs of every selected destination, nothing else."""
+
+    name: str
+    source: NetworkSelector
+    destination: NetworkSelector
+    namespaces: LabelSelector = LabelSelector()
+    created: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BindingPolicy:
+    """NetworkBindingPolicy: which Network a Pod or Service belongs to. Higher priority, then older, then name wins."""
+
+    name: str
+    network: str
+    namespaces: LabelSelector = LabelSelector()
+    objects: LabelSelector = LabelSelector()
+    priority: int = 0
+    created: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node with its underlay addresses (``status.addresses`` of type InternalIP, in their order)."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    labels: Labels = NO_LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    name: str
+    labels: Labels = NO_LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A declared ``containerPort``."""
+
+    protocol: Protocol
+    number: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A pod in its network (NetworkEndpoint): addresses and MAC are final. ``id`` is its ``iface-id`` in Open vSwitch."""
+
+    namespace: str
+    name: str
+    node: str
+    network: str
+    addresses: tuple[Address, ...]
+    mac: str
+    ports: tuple[Port, ...] = ()
+    labels: Labels = NO_LABELS
+
+    @property
+    def id(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """The block of a network's prefix that a node hands out addresses from."""
+
+    network: str
+    node: str
+    block: Prefix

@@ -1,0 +1,171 @@
+"""Actions, as frozen values whose text is ovs-ofctl's own (ovs-actions(7)), in the form that dumps show under OpenFlow 1.5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, ETH_TYPE, IPV4_DST, IPV4_SRC, Field, Slice
+from lace_sdn.openflow.match import format_mask, format_value
+
+# Under set_field, dumps use the OpenFlow names of these fields.
+SET_NAMES: Final[dict[Field, str]] = {
+    ETH_SRC: "eth_src",
+    ETH_DST: "eth_dst",
+    ETH_TYPE: "eth_type",
+    IPV4_SRC: "ip_src",
+    IPV4_DST: "ip_dst",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SetField:
+    """Load ``value`` into the bits of ``mask`` (default: all)."""
+
+    field: Field
+    value: int
+    mask: int = -1
+
+    def __post_init__(self) -> None:
+        if self.mask == -1:
+            object.__setattr__(self, "mask", self.field.all_ones)
+
+    def __str__(self) -> str:
+        name = SET_NAMES.get(self.field, self.field.name)
+        value = format_value(self.field, self.value)
+        if self.mask != self.field.all_ones:
+            value += "/" + format_mask(self.field, self.mask)
+        return f"set_field:{value}->{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    source: Slice
+    target: Slice
+
+    def __str__(self) -> str:
+        return f"move:{self.source}->{self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    source: Slice
+
+    def __str__(self) -> str:
+        return f"push:{self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pop:
+    target: Slice
+
+    def __str__(self) -> str:
+        return f"pop:{self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    table: int
+
+    def __str__(self) -> str:
+        return f"resubmit(,{self.table})"
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    table: int
+
+    def __str__(self) -> str:
+        return f"goto_table:{self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    port: int
+
+    def __str__(self) -> str:
+        return f"output:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTo:
+    """To the port whose number the slice holds."""
+
+    source: Slice
+
+    def __str__(self) -> str:
+        return f"output:{self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class InPort:
+    """Back to the port the packet came from."""
+
+    def __str__(self) -> str:
+        return "IN_PORT"
+
+
+@dataclass(frozen=True, slots=True)
+class DecTtl:
+    def __str__(self) -> str:
+        return "dec_ttl"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAction:
+    group: int
+
+    def __str__(self) -> str:
+        return f"group:{self.group}"
+
+
+@dataclass(frozen=True, slots=True)
+class Nat:
+    """``nat``; ``nat(src)`` when ``is_source`` without address; ``nat(src=A:P)``, ``nat(dst=A:P)`` otherwise."""
+
+    is_source: bool | None = None
+    address: IPv4Address | IPv6Address | None = None
+    port: int | None = None
+
+    def __str__(self) -> str:
+        if self.is_source is None:
+            return "nat"
+        side = "src" if self.is_source else "dst"
+        if self.address is None:
+            return f"nat({side})"
+        host = f"[{self.address}]" if self.address.version == 6 and self.port else str(self.address)
+        return f"nat({side}={host}{f':{self.port}' if self.port else ''})"
+
+
+@dataclass(frozen=True, slots=True)
+class Ct:
+    """Conntrack (ovs-actions(7), "The ct action"); ``table``: where the tracked packet goes on, None: nowhere."""
+
+    zone: int | Slice
+    table: int | None = None
+    commit: bool = False
+    nat: Nat | None = None
+    execute: tuple[SetField | Move, ...] = ()
+
+    def __str__(self) -> str:
+        parts = ["commit"] if self.commit else []
+        if self.table is not None:
+            parts.append(f"table={self.table}")
+        parts.append(f"zone={self.zone}")
+        if self.nat is not None:
+            parts.append(str(self.nat))
+        if self.execute:
+            parts.append(f"exec({','.join(str(action) for action in self.execute)})")
+        return f"ct({','.join(parts)})"
+
+
+Action = (
+    SetField | Move | Push | Pop | Resubmit | Goto | Output | OutputTo | InPort | DecTtl | GroupAction | Ct
+)
+Actions = tuple[Action, ...]
+"""In order; a ``Goto`` only at the end (it is an instruction). No action at all: drop."""
+
+
+def format_actions(actions: Actions) -> str:
+    return ",".join(map(str, actions)) if actions else "drop"
