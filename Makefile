@@ -1,0 +1,42 @@
+# Lace SDN: `make lab` shows it, `make test` checks it. Both install what is missing first (as root, on Debian 12).
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+LAB ?= lab
+MANIFESTS ?= manifests/examples/quickstart.yaml
+QUIET := .ci/quiet
+PACKAGES := openvswitch-switch iproute2 ethtool iputils-ping procps python3-venv
+
+.PHONY: help lab lab-down test bench deps venv ryu-venv lint clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
+
+lab: deps venv  ## start the lab from MANIFESTS and print who reaches whom, probed with real packets
+	@.venv/bin/lace-sdn lab up --name $(LAB) -f $(MANIFESTS)
+
+lab-down:  ## stop the lab and remove everything it made
+	@if [ -x .venv/bin/lace-sdn ]; then .venv/bin/lace-sdn lab down --name $(LAB); else echo "There is no lab: .venv is missing."; fi
+
+test: deps venv ryu-venv  ## all checks: lint, types, import contracts, tests with real switches, coverage
+	@.ci/test
+
+bench: deps venv  ## measure codec, switch and compiler; growth and ratios, no time limits
+	@.ci/isolated .venv/bin/python -m bench
+
+lint: venv  ## lint, format, types and import contracts alone
+	@.ci/lint
+
+deps:
+	@.ci/deps $(PACKAGES)
+
+venv: .venv/.ready
+.venv/.ready: pyproject.toml .ci/venv | deps
+	@$(QUIET) "Python environment in .venv" .ci/venv $(PYTHON) .venv
+
+ryu-venv: .venv-ryu/.ready
+.venv-ryu/.ready: pyproject.toml .ci/venv | deps
+	@$(QUIET) "Python environment with ryu 4.34 in .venv-ryu" .ci/venv $(PYTHON) .venv-ryu ryu
+
+clean:  ## remove environments and caches
+	@rm -rf .venv .venv-ryu build dist *.egg-info .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
