@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 from lace_sdn.openflow.actions import Actions, format_actions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lace_sdn.openflow.match import Match
 
 FlowKey = tuple[int, int, "Match"]
+
+COOKIE_OWNER = 0x1ACE
+"""The upper 16 bits of every cookie of ours; flows with others belong to somebody else and are left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +76,18 @@ class BridgeProgram:
 
     flows: tuple[Flow, ...] = ()
     groups: tuple[Group, ...] = ()
+
+
+def program(flows: Iterable[Flow], groups: Iterable[Group] = ()) -> BridgeProgram:
+    """Flows and groups in canonical order. Raises ValueError when two flows have one key, or two groups one id."""
+    by_key: dict[FlowKey, Flow] = {}
+    for flow in flows:
+        other = by_key.setdefault(flow.key, flow)
+        if other is not flow:
+            raise ValueError(f"two flows with one key: {flow} ({flow.owner}) and {other} ({other.owner})")
+    by_id: dict[int, Group] = {}
+    for group in groups:
+        if by_id.setdefault(group.id, group) is not group:
+            raise ValueError(f"two groups numbered {group.id}: {group.owner} and {by_id[group.id].owner}")
+    ordered = sorted(by_key.values(), key=lambda flow: (flow.table, -flow.priority, str(flow.match)))
+    return BridgeProgram(tuple(ordered), tuple(by_id[number] for number in sorted(by_id)))

@@ -1,0 +1,183 @@
+"""``compile_node``: which units a node needs, and their flows as one program.
+
+A node gets what it hosts and what that may reach or be reached by; networks that concern none of its pods cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from lace_sdn.openflow.flow import BridgeProgram, Flow, program
+from lace_sdn.pipeline.endpoints import LocalEndpoint
+from lace_sdn.pipeline.fixed import Fixed
+from lace_sdn.pipeline.relation_rows import (
+    ClassDestination,
+    ClassMember,
+    ClassPermit,
+    EstablishedInitiator,
+    EstablishedResponder,
+    OwnNetwork,
+)
+from lace_sdn.pipeline.tunnels import Peer, RemoteRoute, TunnelArrival
+from lace_sdn.policy.relations import Relations, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lace_sdn.model.cluster import ClusterState
+    from lace_sdn.model.objects import Address, Endpoint, Network, Prefix
+    from lace_sdn.pipeline.unit import Unit
+    from lace_sdn.policy.relations import PolicyClass
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A state with what all its nodes share: relations, and where the addresses of each network lie."""
+
+    state: ClusterState
+    relations: Relations
+    endpoints_of: Mapping[str, tuple[Endpoint, ...]]
+    """By node."""
+    homes_of: Mapping[str, tuple[tuple[Prefix, str], ...]]
+    """By network: (block or single address, node)."""
+
+    @classmethod
+    def of(cls, state: ClusterState) -> Cluster:
+        by_node: dict[str, list[Endpoint]] = defaultdict(list)
+        homes: dict[str, list[tuple[Prefix, str]]] = defaultdict(list)
+        blocks: dict[tuple[str, str], list[Prefix]] = defaultdict(list)
+        for allocation in state.allocations:
+            homes[allocation.network].append((allocation.block, allocation.node))
+            blocks[allocation.network, allocation.node].append(allocation.block)
+        for endpoint in state.endpoints:
+            by_node[endpoint.node].append(endpoint)
+            own = blocks[endpoint.network, endpoint.node]
+            homes[endpoint.network].extend(
+                (ip_network(address), endpoint.node)
+                for address in endpoint.addresses
+                if not any(address in block for block in own)
+            )
+        return cls(
+            state,
+            resolve(state),
+            {node: tuple(each) for node, each in by_node.items()},
+            {network: tuple(each) for network, each in homes.items()},
+        )
+
+
+def underlay_address(state: ClusterState, node: str) -> Address | None:
+    """Where tunnels to ``node`` end: its first IPv4 address, otherwise its first one; None if it has none."""
+    addresses = state.node_by_name[node].addresses
+    return next((address for address in addresses if address.version == 4), next(iter(addresses), None))
+
+
+def offline_ports(state: ClusterState, node: str) -> dict[str, int]:
+    """Port numbers of a bridge that nobody has asked: 1, 2, ... in order of the endpoints' ids."""
+    ids = sorted(endpoint.id for endpoint in state.endpoints if endpoint.node == node)
+    return {endpoint_id: number for number, endpoint_id in enumerate(ids, start=1)}
+
+
+def compile_node(state: ClusterState, node: str, ports: Mapping[str, int]) -> BridgeProgram:
+    """The program of ``node``'s bridge, whose pods hang on ``ports`` (endpoint id -> ofport).
+
+    Endpoints without a port there get no flow yet. Raises KeyError for a node that is not in ``state``.
+    """
+    return NodeCompiler(node).compile(Cluster.of(state), ports)
+
+
+class NodeCompiler:
+    """Compiles one node again and again; a unit whose inputs did not change keeps its flows."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self._flows: dict[Unit, tuple[Flow, ...]] = {}
+
+    def compile(self, cluster: Cluster, ports: Mapping[str, int]) -> BridgeProgram:
+        """The program for the present state alone: what was compiled before only saves time."""
+        known = self._flows
+        self._flows = {
+            unit: known.get(unit) or tuple(unit.flows()) for unit in units(cluster, self.node, ports)
+        }
+        return program(flow for flows in self._flows.values() for flow in flows)
+
+
+def units(cluster: Cluster, node: str, ports: Mapping[str, int]) -> Iterator[Unit]:
+    """The units that ``node`` needs; each once."""
+    yield Fixed()
+    networks = cluster.state.network_by_name
+    local = [endpoint for endpoint in cluster.endpoints_of.get(node, ()) if endpoint.id in ports]
+    for each in local:
+        network = networks[each.network]
+        yield LocalEndpoint(each.id, network.name, network.key, ports[each.id], each.mac, each.addresses)
+    scope = Scope.of(cluster.relations, frozenset(endpoint.network for endpoint in local))
+    for name in sorted(scope.local):
+        network = networks[name]
+        yield OwnNetwork(name, network.key, network.prefixes)
+        yield TunnelArrival(name, network.key)
+    yield from _relations(scope, networks)
+    yield from _remote(cluster, node, scope)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The part of the relations that concerns a node: its networks, and who is at the other end of their relations."""
+
+    local: frozenset[str]
+    outbound: tuple[PolicyClass, ...]
+    """Classes of local networks: all they reach counts."""
+    inbound: tuple[PolicyClass, ...]
+    """Classes that reach a local network: all their members count."""
+
+    @classmethod
+    def of(cls, relations: Relations, local: frozenset[str]) -> Scope:
+        return cls(
+            local,
+            tuple(each for each in relations.classes if not local.isdisjoint(each.members)),
+            tuple(each for each in relations.classes if not local.isdisjoint(each.reach)),
+        )
+
+    @property
+    def initiators(self) -> frozenset[str]:
+        return self.local.union(*(each.members for each in self.inbound))
+
+    @property
+    def responders(self) -> frozenset[str]:
+        return self.local.union(*(each.reach for each in self.outbound))
+
+
+def _relations(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Unit]:
+    initiators, responders = scope.initiators, scope.responders
+    for name in sorted(initiators):
+        yield EstablishedInitiator(name, networks[name].key)
+    for name in sorted(responders):
+        yield EstablishedResponder(name, networks[name].key)
+    for each in dict.fromkeys(scope.outbound + scope.inbound):
+        for name in each.members:
+            if name in initiators:
+                yield ClassMember(name, networks[name].key, each.number)
+        senders = scope.local.intersection(each.members)
+        for name, policy in each.reach.items():
+            network = networks[name]
+            # A network's rows for itself come first: rows of its class for it serve the other members only.
+            if senders - {name}:
+                yield ClassDestination(each.number, policy, name, network.key, network.prefixes)
+            others = senders if name not in scope.local else set(each.members)
+            if others - {name}:
+                yield ClassPermit(each.number, policy, name, network.key)
+
+
+def _remote(cluster: Cluster, node: str, scope: Scope) -> Iterator[Unit]:
+    networks = cluster.state.network_by_name
+    peers: dict[str, Address] = {}
+    for name in sorted(scope.initiators | scope.responders):
+        for prefix, home in cluster.homes_of.get(name, ()):
+            address = underlay_address(cluster.state, home)
+            if home == node or address is None:
+                continue
+            peers[home] = address
+            yield RemoteRoute(name, networks[name].key, prefix, home, address)
+    for home, address in sorted(peers.items()):
+        yield Peer(home, address)

@@ -1,0 +1,55 @@
+"""Words for matches on packets: families, addresses, prefixes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from lace_sdn.openflow.actions import SetField
+from lace_sdn.openflow.fields import (
+    ETH_TYPE,
+    IPV4_DST,
+    IPV4_SRC,
+    IPV6_DST,
+    IPV6_SRC,
+    TUN_DST,
+    TUN_IPV6_DST,
+    TUN_IPV6_SRC,
+    TUN_SRC,
+    EthType,
+    Term,
+)
+from lace_sdn.openflow.match import term
+
+if TYPE_CHECKING:
+    from lace_sdn.model.objects import Address, Prefix
+
+IPV4: Final = term(ETH_TYPE, EthType.IPV4)
+IPV6: Final = term(ETH_TYPE, EthType.IPV6)
+ARP: Final = term(ETH_TYPE, EthType.ARP)
+FAMILIES: Final = (IPV4, IPV6)
+
+
+def family(version: int) -> Term:
+    """The Ethernet type of IPv``version`` (4 or 6)."""
+    return IPV4 if version == 4 else IPV6
+
+
+def source_is(address: Address) -> tuple[Term, Term]:
+    """Packets from exactly ``address``."""
+    return family(address.version), term(IPV4_SRC if address.version == 4 else IPV6_SRC, int(address))
+
+
+def destination_in(prefix: Prefix) -> tuple[Term, Term]:
+    """Packets to any address of ``prefix``."""
+    field = IPV4_DST if prefix.version == 4 else IPV6_DST
+    return family(prefix.version), term(field, int(prefix.network_address), int(prefix.netmask))
+
+
+def tunnel_from(address: Address) -> Term:
+    """Tunnel packets whose outer source is ``address``."""
+    return term(TUN_SRC if address.version == 4 else TUN_IPV6_SRC, int(address))
+
+
+def tunnel_to(address: Address) -> SetField:
+    """Set the outer destination to ``address``."""
+    return SetField(TUN_DST if address.version == 4 else TUN_IPV6_DST, int(address))

@@ -1,0 +1,85 @@
+"""Registers, marks and labels, declared once: every bit that a flow reads or writes has a name here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lace_sdn.openflow.actions import Move, SetField
+from lace_sdn.openflow.fields import CT_LABEL, CT_MARK, REG, Field, Slice, Term
+from lace_sdn.openflow.match import term
+
+
+@dataclass(frozen=True, slots=True)
+class RegField:
+    """Bits ``low``..``high`` (both included) of a register, mark or label, and what they mean."""
+
+    name: str
+    field: Field
+    low: int
+    high: int
+    meaning: str
+
+    @property
+    def slice(self) -> Slice:
+        return Slice(self.field, self.low, self.high - self.low + 1)
+
+    def set(self, value: int) -> SetField:
+        return SetField(self.field, value << self.low, self.slice.mask)
+
+    def equals(self, value: int) -> Term:
+        return term(self.field, value << self.low, self.slice.mask)
+
+    def copy_to(self, other: RegField) -> Move:
+        return Move(self.slice, other.slice)
+
+
+class SourceType:
+    """Values of ``SOURCE_TYPE``. The lowest bit: did not come from a tunnel, so it may enter one (split horizon)."""
+
+    POD, TUNNEL, GATEWAY = 1, 2, 3
+
+
+class DestinationType:
+    """Values of ``DESTINATION_TYPE``."""
+
+    LOCAL, TUNNEL, GATEWAY = 1, 2, 3
+
+
+SOURCE_TYPE = RegField("SourceType", REG[0], 0, 3, "1 pod, 2 tunnel, 3 gateway")
+MAY_ENTER_TUNNEL = RegField("MayEnterTunnel", REG[0], 0, 0, "lowest bit of SourceType: not from a tunnel")
+DESTINATION_TYPE = RegField("DestinationType", REG[0], 4, 7, "1 local port, 2 tunnel, 3 gateway")
+PERMITTED = RegField("Permitted", REG[0], 8, 8, "verdict of the relation tables; cleared between the halves")
+SOURCE_NETWORK = RegField("SourceNetwork", REG[1], 0, 31, "network key of the sender")
+DESTINATION_NETWORK = RegField("DestinationNetwork", REG[2], 0, 31, "network key of the receiver")
+OUTPUT_PORT = RegField("OutputPort", REG[3], 0, 31, "ofport of the receiver, or of the tunnel")
+DESTINATION_ZONE = RegField(
+    "DestinationZone", REG[3], 0, 15, "conntrack zone of the receiver's port: its ofport"
+)
+SOURCE_ZONE = RegField("SourceZone", REG[6], 0, 15, "conntrack zone of the sender's port: its ofport")
+INITIATOR_CLASS = RegField(
+    "InitiatorClass", REG[7], 0, 31, "policy class of the initiator; 0 reaches only itself"
+)
+LOOKUP = RegField(
+    "Lookup", REG[11], 0, 31, "network that a relation table is asked about: initiator, then responder"
+)
+
+ADMITTED = RegField("Admitted", CT_MARK, 0, 0, "the connection was admitted by policy (not merely seen)")
+INITIATOR = RegField("Initiator", CT_LABEL, 0, 31, "network key of who started the connection")
+RESPONDER = RegField("Responder", CT_LABEL, 32, 63, "network key of whom it was started to")
+
+REGISTERS: tuple[RegField, ...] = (
+    SOURCE_TYPE,
+    MAY_ENTER_TUNNEL,
+    DESTINATION_TYPE,
+    PERMITTED,
+    SOURCE_NETWORK,
+    DESTINATION_NETWORK,
+    OUTPUT_PORT,
+    DESTINATION_ZONE,
+    SOURCE_ZONE,
+    INITIATOR_CLASS,
+    LOOKUP,
+    ADMITTED,
+    INITIATOR,
+    RESPONDER,
+)

@@ -1,0 +1,36 @@
+"""A unit of compilation: a frozen value that names all its inputs. Equal units yield equal flows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from lace_sdn.openflow.flow import Flow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lace_sdn.openflow.actions import Action
+    from lace_sdn.openflow.match import Match
+    from lace_sdn.pipeline.tables import Table
+
+
+class Unit(Protocol):
+    """Hashable, so that a compiler can keep the flows of a unit for as long as it is asked for."""
+
+    def flows(self) -> Iterator[Flow]: ...
+
+    def __hash__(self) -> int: ...
+
+
+class Owner:
+    """Who a unit's flows belong to: the cookie, and the words for humans."""
+
+    __slots__ = ("cookie", "text")
+
+    def __init__(self, cookie: int, text: str) -> None:
+        self.cookie = cookie
+        self.text = text
+
+    def flow(self, table: Table, priority: int, match: Match, *actions: Action) -> Flow:
+        """A flow of this owner; no action at all drops."""
+        return Flow(table.number, priority, match, actions, self.cookie, self.text)

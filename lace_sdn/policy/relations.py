@@ -1,0 +1,146 @@
+"""NetworkRoutingPolicies resolved: who may initiate to whom, what conflicts, and which Networks share a policy class."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from lace_sdn.model.cluster import ClusterState, Condition
+from lace_sdn.policy.overlap import conflicts
+from lace_sdn.policy.selection import selects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from lace_sdn.model.objects import Network, Prefix, RoutingPolicy
+
+
+class Lost(NamedTuple):
+    """A (source, destination) that is not installed, because ``winner`` has ``prefix`` for this source already."""
+
+    policy: str
+    source: str
+    destination: str
+    winner: str
+    prefix: Prefix
+    winner_policy: str
+    """The policy that relates source and winner; "" when the winner is the source itself."""
+
+
+@dataclass(frozen=True)
+class PolicyClass:
+    """Networks of equal reach. ``number`` is the smallest network key among its members."""
+
+    number: int
+    members: tuple[str, ...]
+    reach: Mapping[str, str]
+    """Destination network -> the oldest policy that relates the smallest-keyed member to it."""
+
+
+@dataclass(frozen=True)
+class Relations:
+    """``reach``: source network -> destination network -> the policy that relates them; conflicts taken out."""
+
+    reach: Mapping[str, Mapping[str, str]]
+    lost: tuple[Lost, ...]
+    conditions: tuple[Condition, ...]
+    classes: tuple[PolicyClass, ...]
+
+    def is_related(self, source: str, destination: str) -> bool:
+        return source == destination or destination in self.reach.get(source, {})
+
+
+def resolve(state: ClusterState) -> Relations:
+    """The relations of ``state``: a pure function, in the order of no input."""
+    clashes = conflicts(state.networks)
+    wanted = _wanted(state)
+    reach: dict[str, Mapping[str, str]] = {}
+    lost: list[Lost] = []
+    for network in state.networks:
+        accepted, refused = _accept(network.name, wanted.get(network.name, {}), clashes)
+        if accepted:
+            reach[network.name] = accepted
+        lost.extend(refused)
+    return Relations(reach, tuple(lost), tuple(_conditions(state, lost)), _classes(state, reach))
+
+
+def _wanted(state: ClusterState) -> dict[str, dict[str, str]]:
+    """Source -> destination -> oldest policy, destinations in order of (policy age, policy name, network name)."""
+    wanted: dict[str, dict[str, str]] = defaultdict(dict)
+    for policy in sorted(state.routing_policies, key=_age):
+        sources = [network for network in state.networks if selects(policy.source, network)]
+        destinations = sorted(
+            (network for network in state.networks if selects(policy.destination, network)),
+            key=lambda network: network.name,
+        )
+        inside = [network.name for network in destinations if not network.is_external]
+        everywhere = [network.name for network in destinations]
+        for source in sources:
+            row = wanted[source.name]
+            for name in inside if source.is_external else everywhere:
+                row.setdefault(name, policy.name)
+    return wanted
+
+
+def _age(policy: RoutingPolicy) -> tuple[str, str]:
+    return (policy.created, policy.name)
+
+
+def _accept(
+    source: str, wanted: Mapping[str, str], clashes: Mapping[str, Mapping[str, Prefix]]
+) -> tuple[dict[str, str], list[Lost]]:
+    """Destinations in their order, each unless it conflicts with the source or with one accepted before."""
+    accepted: dict[str, str] = {}
+    lost: list[Lost] = []
+    for destination, policy in wanted.items():
+        rivals = clashes.get(destination, {})
+        if destination == source or not rivals:
+            accepted[destination] = policy
+            continue
+        winner = source if source in rivals else next((name for name in accepted if name in rivals), None)
+        if winner is None:
+            accepted[destination] = policy
+        else:
+            by = "" if winner == source else accepted[winner]
+            lost.append(Lost(policy, source, destination, winner, rivals[winner], by))
+    return accepted, lost
+
+
+def _conditions(state: ClusterState, lost: Iterable[Lost]) -> Iterable[Condition]:
+    """One condition a policy that lost anything, listing every pair."""
+    by_policy: dict[str, list[Lost]] = defaultdict(list)
+    for each in lost:
+        by_policy[each.policy].append(each)
+    for policy in state.routing_policies:
+        if rows := by_policy.get(policy.name):
+            yield Condition(
+                "NetworkRoutingPolicy",
+                policy.name,
+                "Ready",
+                status=False,
+                reason="OverlappingPrefixes",
+                message="; ".join(_describe(row) for row in rows)
+                + "; these pairs are not installed, the others are",
+            )
+
+
+def _describe(row: Lost) -> str:
+    why = f"by NetworkRoutingPolicy {row.winner_policy}" if row.winner_policy else "the source's own network"
+    return (
+        f"{row.source} -> {row.destination}: prefix {row.prefix} of {row.destination} overlaps {row.winner}, "
+        f"which {row.source} reaches already ({why})"
+    )
+
+
+def _classes(state: ClusterState, reach: Mapping[str, Mapping[str, str]]) -> tuple[PolicyClass, ...]:
+    members: dict[frozenset[str], list[Network]] = defaultdict(list)
+    for network in state.networks:
+        if network.name in reach:
+            members[frozenset(reach[network.name])].append(network)
+    found = []
+    for group in members.values():
+        group.sort(key=lambda network: network.key)
+        names = tuple(sorted(network.name for network in group))
+        found.append(PolicyClass(group[0].key, names, reach[group[0].name]))
+    return tuple(sorted(found, key=lambda each: each.number))
