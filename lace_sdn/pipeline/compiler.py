@@ -154,7 +154,7 @@ def _relations(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Unit]:
         yield EstablishedInitiator(name, networks[name].key)
     for name in sorted(responders):
         yield EstablishedResponder(name, networks[name].key)
-    for each in dict.fromkeys(scope.outbound + scope.inbound):
+    for each in {each.number: each for each in scope.outbound + scope.inbound}.values():
         for name in each.members:
             if name in initiators:
                 yield ClassMember(name, networks[name].key, each.number)
