@@ -44,7 +44,10 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """``created`` is RFC 3339 text as in the manifest; "" (absent) sorts first, so it counts as oldest."""
+    """``created`` is RFC 3339 text as in the manifest; "" (absent) sorts first, so it counts as oldest.
+
+    ``key`` is 1..16,777,215 in a ClusterState; before keys are allocated, 0 says that none is asked for.
+    """
 
     name: str
     type: NetworkType
@@ -119,6 +122,27 @@ class Port:
     protocol: Protocol
     number: int
     name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod as Kubernetes knows it, before it has a network. ``addresses`` are those it asks for or has already.
+
+    ``uid`` tells a pod from a later one of the same name; "" when the manifest has none.
+    """
+
+    namespace: str
+    name: str
+    node: str
+    labels: Labels = NO_LABELS
+    ports: tuple[Port, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    created: str = ""
+    uid: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
