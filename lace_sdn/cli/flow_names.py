@@ -1,0 +1,117 @@
+"""Names for the flows of a live switch: the object behind each, the networks it speaks of, its table."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from lace_sdn.openflow.actions import Ct, SetField
+from lace_sdn.openflow.fields import IN_PORT, TUN_ID, Term
+from lace_sdn.openflow.text import parse_flow
+from lace_sdn.pipeline import compile_node
+from lace_sdn.pipeline.cookies import Category, category_of, describe, name_id
+from lace_sdn.pipeline.registers import DESTINATION_NETWORK, INITIATOR, LOOKUP, RESPONDER, SOURCE_NETWORK
+from lace_sdn.pipeline.tables import CLASSIFIER, TABLE_BY_NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from lace_sdn.model.cluster import ClusterState
+    from lace_sdn.openflow.flow import Flow, FlowKey
+
+_STATISTICS: Final = re.compile(
+    r"\b(?:duration=[\d.]+s|n_packets=(?P<packets>\d+)|n_bytes=(?P<bytes>\d+)|idle_age=\d+|hard_age=\d+), ?"
+)
+_NETWORK_FIELDS: Final = (SOURCE_NETWORK, DESTINATION_NETWORK, LOOKUP, INITIATOR, RESPONDER)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A flow as a switch shows it, with its counters."""
+
+    flow: Flow
+    packets: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """``is_expected`` is False for a flow that the manifests do not mean: stale, changed by hand, or foreign."""
+
+    counted: Counted
+    table: str
+    owner: str
+    networks: tuple[str, ...]
+    is_expected: bool
+
+    @property
+    def words(self) -> str:
+        """All names, for filters."""
+        return " ".join((self.owner, *self.networks))
+
+
+def parse_dump(text: str) -> Iterator[Counted]:
+    """The flows of ``ovs-ofctl dump-flows`` with statistics. Raises ValueError for a line that is no flow."""
+    for line in text.splitlines():
+        if "actions=" not in line:
+            continue
+        counters = {"packets": 0, "bytes": 0}
+        for found in _STATISTICS.finditer(line):
+            counters.update({name: int(value) for name, value in found.groupdict().items() if value})
+        flow = parse_flow(_STATISTICS.sub("", line).strip())
+        yield Counted(flow, counters["packets"], counters["bytes"])
+
+
+def named(found: Iterable[Counted], state: ClusterState, node: str) -> Iterator[Named]:
+    """Each flow with its names. Raises KeyError if ``node`` is not in ``state``."""
+    dump = tuple(found)
+    desired: Mapping[FlowKey, Flow] = {
+        flow.key: flow for flow in compile_node(state, node, _ports(dump, state)).flows
+    }
+    network_names = {network.key: network.name for network in state.networks}
+    for counted in dump:
+        flow = counted.flow
+        meant = desired.get(flow.key)
+        table = TABLE_BY_NUMBER.get(flow.table)
+        keys = sorted(_network_keys(flow))
+        yield Named(
+            counted,
+            table.name if table else str(flow.table),
+            meant.owner if meant else describe(flow.cookie, state),
+            tuple(network_names.get(key, f"unknown network {key}") for key in keys),
+            is_expected=meant == flow,
+        )
+
+
+def _ports(dump: Iterable[Counted], state: ClusterState) -> dict[str, int]:
+    """Endpoint -> ofport, as the switch's own classifier has it."""
+    endpoints = {name_id(endpoint.id): endpoint.id for endpoint in state.endpoints}
+    ports = {}
+    for counted in dump:
+        flow = counted.flow
+        port = flow.match.get(IN_PORT)
+        if flow.table == CLASSIFIER.number and port and category_of(flow.cookie) is Category.ENDPOINT:
+            endpoint = endpoints.get(flow.cookie & 0xFFFFFFFF)
+            if endpoint:
+                ports[endpoint] = port.value
+    return ports
+
+
+def _network_keys(flow: Flow) -> set[int]:
+    """Keys of the networks that a flow matches or loads; 0 means none and is left out."""
+    found = set()
+    for each in (*flow.match.terms, *_loaded(flow)):
+        if each.field is TUN_ID:
+            found.add(each.value)
+        for named_bits in _NETWORK_FIELDS:
+            bits = named_bits.slice
+            if each.field is bits.field and each.mask & bits.mask == bits.mask:
+                found.add((each.value & bits.mask) >> bits.low)
+    return found - {0}
+
+
+def _loaded(flow: Flow) -> Iterator[Term]:
+    for action in flow.actions:
+        inner = action.execute if isinstance(action, Ct) else (action,)
+        yield from (Term(each.field, each.value, each.mask) for each in inner if isinstance(each, SetField))

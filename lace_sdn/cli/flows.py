@@ -1,0 +1,143 @@
+"""``lace-sdn flows``: a live switch's flows, each with the names of the object, networks and table behind it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from lace_sdn.cli.flow_names import Named, named, parse_dump
+from lace_sdn.cli.source import EXISTING, ledger_of, silently_built
+from lace_sdn.pipeline.listing import table_heading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lace_sdn.model.cluster import ClusterState
+
+LABS = Path("/run/lace-sdn")
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A bridge and what names its flows: the management socket, the node's name, the cluster."""
+
+    socket: Path
+    node: str
+    state: ClusterState
+
+
+@click.command
+@click.option("--node", required=True, help="The node whose switch is shown.")
+@click.option("--lab", default="lab", show_default=True, help="The lab that the node belongs to.")
+@click.option("--db", metavar="SOCKET", help="A node outside of a lab: its Open vSwitch database, unix:PATH.")
+@click.option("-f", "--filename", "source", metavar="DIR", type=EXISTING, help="With --db: the manifests.")
+@click.option("--state", "ledger", type=EXISTING, help="With --db: the controller's state file.")
+@click.option("--bridge", default="br-int", show_default=True, help="With --db: the bridge.")
+@click.option(
+    "--object", "words", metavar="TEXT", help="Only flows of objects whose kind and name contain TEXT."
+)
+@click.option("--network", help="Only flows that speak of this Network.")
+@click.option("--table", help="Only this table, by name or number.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: one object, with a list of flows.")
+def command(**options: Any) -> None:
+    """Show the flows that are in a node's switch now.
+
+    Above each flow stands the object it comes from, the Networks it speaks of, and how many packets it has seen. A flow
+    that the manifests do not mean is marked: it is stale, was changed by hand, or belongs to somebody else.
+
+    \b
+    lace-sdn flows --node node1 --network shop
+    lace-sdn flows --node node1 --table Permit --object "NetworkRoutingPolicy shop-uses-db"
+    """
+    switch = _switch(options)
+    rows = [
+        row for row in named(parse_dump(_dump(switch)), switch.state, switch.node) if _is_asked(row, options)
+    ]
+    rows.sort(
+        key=lambda row: (row.counted.flow.table, -row.counted.flow.priority, str(row.counted.flow.match))
+    )
+    if options["as_json"]:
+        click.echo(json.dumps({"node": switch.node, "flows": [_as_json(row) for row in rows]}, indent=2))
+    else:
+        _show(rows, Console(highlight=False, soft_wrap=True))
+
+
+def _switch(options: dict[str, Any]) -> Switch:
+    node = options["node"]
+    if options["db"]:
+        if options["source"] is None:
+            raise click.UsageError("--db needs -f DIR: the manifests name the flows")
+        folder = Path(options["db"].removeprefix("unix:")).parent
+        source, ledger = options["source"], options["ledger"]
+    else:
+        lab = LABS / options["lab"]
+        if not lab.is_dir():
+            raise click.ClickException(f"no lab {options['lab']!r} runs here: start one with lace-sdn lab up")
+        folder, source, ledger = lab / "nodes" / node, lab / "manifests", lab / "state.json"
+    state = silently_built(source, ledger_of(ledger)).state
+    if node not in state.node_by_name:
+        raise click.ClickException(f"no Node {node}; there are: {', '.join(state.node_by_name) or 'none'}")
+    return Switch(folder / f"{options['bridge']}.mgmt", node, state)
+
+
+def _dump(switch: Switch) -> str:
+    done = subprocess.run(
+        ["ovs-ofctl", "-O", "OpenFlow15", "--no-names", "dump-flows", f"unix:{switch.socket}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise click.ClickException(f"the switch of Node {switch.node} does not answer: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _is_asked(row: Named, options: dict[str, Any]) -> bool:
+    table = options["table"]
+    return (
+        (not options["words"] or options["words"].casefold() in row.owner.casefold())
+        and (not options["network"] or options["network"] in row.networks)
+        and (not table or table.casefold() in (row.table.casefold(), str(row.counted.flow.table)))
+    )
+
+
+def _show(rows: Iterable[Named], console: Console) -> None:
+    for number, group in groupby(rows, key=lambda row: row.counted.flow.table):
+        console.print(Text(f"# {table_heading(number)}", style="bold"))
+        for row in group:
+            console.print(Text(f"# {_comment(row)}", style="cyan" if row.is_expected else "red"))
+            console.print(Text(str(row.counted.flow)))
+
+
+def _comment(row: Named) -> str:
+    parts = [row.owner]
+    if row.networks:
+        parts.append(f"networks: {', '.join(row.networks)}")
+    parts.append(f"{row.counted.packets} packets")
+    if not row.is_expected:
+        parts.append("NOT WHAT THE MANIFESTS MEAN")
+    return " | ".join(parts)
+
+
+def _as_json(row: Named) -> dict[str, Any]:
+    flow = row.counted.flow
+    return {
+        "table": flow.table,
+        "table_name": row.table,
+        "priority": flow.priority,
+        "cookie": flow.cookie,
+        "object": row.owner,
+        "networks": list(row.networks),
+        "packets": row.counted.packets,
+        "bytes": row.counted.octets,
+        "expected": row.is_expected,
+        "flow": str(flow),
+    }

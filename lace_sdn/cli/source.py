@@ -1,0 +1,53 @@
+"""Manifests for the verbs that only read; what is wrong with them is said on standard error and stops nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lace_sdn.kube.build import Built, build
+from lace_sdn.kube.manifests import read
+from lace_sdn.policy.ledger import Ledger, LedgerError
+
+EXISTING = click.Path(exists=True, path_type=Path)
+FOLDER = click.argument("source", metavar="DIR", type=EXISTING)
+MANIFESTS = click.option(
+    "-f",
+    "--filename",
+    "source",
+    metavar="DIR",
+    type=EXISTING,
+    required=True,
+    help="Folder or file of manifests.",
+)
+
+
+def silently_built(source: Path, ledger: Ledger) -> Built:
+    """What the manifests mean, given the allocations made so far.
+
+    A scenario of the book is its ``cluster.yaml``: the folders of its steps hold other states of the same cluster.
+    """
+    scenario = source / "cluster.yaml"
+    return build(read(scenario if (source / "reachability.txt").exists() else source), ledger)
+
+
+def built(source: Path) -> Built:
+    """What the manifests mean by themselves. Problems and bad conditions go to standard error."""
+    result = silently_built(source, Ledger())
+    for problem in result.problems:
+        click.secho(str(problem), err=True, fg="red")
+    for each in result.conditions:
+        if not each.status:
+            click.secho(f"{each.kind} {each.name}: {each.reason}: {each.message}", err=True, fg="yellow")
+    return result
+
+
+def ledger_of(path: Path | None) -> Ledger:
+    """The allocations in a controller's state file; none without one. Raises ClickException for a bad file."""
+    if path is None or not path.exists():
+        return Ledger()
+    try:
+        return Ledger.from_json(path.read_text())
+    except (LedgerError, OSError) as error:
+        raise click.ClickException(f"{path}: {error}") from None
