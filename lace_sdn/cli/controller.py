@@ -1,0 +1,106 @@
+"""``lace-sdn controller``: keep the bridges of one node or of many as the manifests say."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+
+def _node_remote(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    found = {}
+    for value in values:
+        node, separator, remote = value.partition("=")
+        if not separator or not node or not remote:
+            raise click.BadParameter(
+                f"{value!r} is not NODE=REMOTE, such as node-1=unix:/run/openvswitch/db.sock"
+            )
+        found[node] = remote
+    return found
+
+
+@click.command()
+@click.option(
+    "--source",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of manifests; re-read when it changes.",
+)
+@click.option(
+    "--state",
+    "state_file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of the allocations made so far (network keys, blocks, addresses).",
+)
+@click.option(
+    "--listen",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Unix socket that the switches connect to (works across network namespaces).",
+)
+@click.option(
+    "--ovsdb",
+    multiple=True,
+    callback=_node_remote,
+    metavar="NODE=REMOTE",
+    help="Database of a node's Open vSwitch, such as node-1=unix:/run/openvswitch/db.sock. Repeatable.",
+)
+@click.option(
+    "--ovsdb-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder with NODE/db.sock for every node; watched, nodes may come and go.",
+)
+@click.option("--node", help="Serve this node alone, whatever else --ovsdb or --ovsdb-dir name.")
+@click.option(
+    "--status",
+    "status_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a JSON status here.",
+)
+@click.option(
+    "--datapath-type",
+    type=click.Choice(["system", "netdev"]),
+    default="system",
+    show_default=True,
+    help="system: the kernel's datapath; netdev: the userspace one.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log every change, not only what needs attention.")
+def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
+    source: Path,
+    state_file: Path,
+    listen: Path,
+    ovsdb: dict[str, str],
+    ovsdb_dir: Path | None,
+    node: str | None,
+    status_file: Path | None,
+    datapath_type: str,
+    verbose: bool,
+) -> None:
+    """Keep every bridge as the manifests in --source say, until stopped.
+
+    Stopping it changes nothing for packets: the flows stay, and the next start sends only the difference.
+    """
+    if not ovsdb and ovsdb_dir is None:
+        raise click.UsageError("give --ovsdb NODE=REMOTE or --ovsdb-dir DIR: no switch is named")
+    if "lace_sdn.switch.patched" not in sys.modules:
+        # The standard library must be patched by the first import of a process: start as another one.
+        os.execv(sys.executable, [sys.executable, "-m", "lace_sdn.cli.patched_controller", *sys.argv[2:]])  # noqa: S606
+    from lace_sdn.controller.process import Process, Settings  # noqa: PLC0415 - needs the patched library
+
+    settings = Settings(
+        source=source,
+        state_file=state_file,
+        listen=listen,
+        ovsdb=ovsdb,
+        ovsdb_dir=ovsdb_dir,
+        only_node=node,
+        status_file=status_file,
+        datapath_type=datapath_type,
+        verbose=verbose,
+    )
+    Process(settings).run()

@@ -1,0 +1,201 @@
+"""The controller as a process: greenthreads that watch, and one loop a node. Decisions are elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import eventlet
+
+from lace_sdn.controller.node_loop import NodeLoop
+from lace_sdn.controller.status import StatusFile, describe
+from lace_sdn.controller.world import World, WorldReader
+from lace_sdn.switch.openflow_app import SwitchApp
+from lace_sdn.switch.ovsdb import OvsdbNode, OvsdbSettings, datapath_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+# Seconds.
+SOURCE_INTERVAL = 0.3
+NODES_INTERVAL = 0.5
+COALESCE = 0.02
+"""A burst of changes becomes one bundle."""
+RETRY_FIRST, RETRY_LAST = 0.5, 15.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``ovsdb``: node -> remote of its database; ``ovsdb_dir``: a folder with NODE/db.sock, watched."""
+
+    source: Path
+    state_file: Path
+    listen: Path
+    ovsdb: Mapping[str, str]
+    ovsdb_dir: Path | None = None
+    only_node: str | None = None
+    status_file: Path | None = None
+    datapath_type: str = "system"
+    verbose: bool = False
+
+
+class Worker:
+    """Runs the loop of one node in a greenthread of its own, so that a slow switch delays nobody else."""
+
+    def __init__(self, node: str, process: Process) -> None:
+        self.loop = NodeLoop(node)
+        self._process = process
+        self._wake = threading.Event()
+        self._thread = eventlet.spawn(self._run)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._thread.kill()
+
+    def _run(self) -> None:
+        retry = RETRY_FIRST
+        again = False
+        while True:
+            self._wake.wait(retry if again else None)
+            eventlet.sleep(COALESCE)
+            self._wake.clear()
+            again = not self._step()
+            retry = min(retry * 2, RETRY_LAST) if again else RETRY_FIRST
+            self._process.publish()
+
+    def _step(self) -> bool:
+        world = self._process.world
+        if world is None:
+            return True
+        try:
+            return self.loop.step(world)
+        except Exception:
+            # A fault of ours in one node's program must not end the other nodes' loops: said loudly, tried again.
+            log.exception(
+                "node=%s: could not be brought to the desired state, the former flows stay", self.loop.node
+            )
+            return False
+
+
+class Process:
+    """One controller: ``run`` ends by SIGTERM or SIGINT; flows stay as they are."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.world: World | None = None
+        self._settings = settings
+        self._reader = WorldReader(settings.source, settings.state_file)
+        self._status = StatusFile(settings.status_file)
+        self._workers: dict[str, Worker] = {}
+        self._databases: dict[str, OvsdbNode] = {}
+        self._stop = threading.Event()
+        self._app = SwitchApp(self._on_up, self._on_down)
+
+    def run(self) -> None:
+        """Serve until a signal."""
+        level = logging.INFO if self._settings.verbose else logging.WARNING
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        self._app.listen(self._settings.listen)
+        watchers = [eventlet.spawn(self._watch_source), eventlet.spawn(self._watch_nodes)]
+        self._stop.wait()
+        for watcher in watchers:
+            watcher.kill()
+        for database in self._databases.values():
+            database.stop()
+        for worker in self._workers.values():
+            worker.stop()
+        self._app.close()
+
+    def publish(self) -> None:
+        """Write the status; a full disk is reported and does not stop the controller."""
+        loops = [self._workers[node].loop for node in sorted(self._workers)]
+        try:
+            self._status.write(describe(self.world, loops))
+        except OSError as error:
+            log.error("status file %s: %s", self._settings.status_file, error)  # noqa: TRY400
+
+    # Bridges connect and go.
+
+    def _on_up(self, bridge: Any) -> None:
+        for worker in self._workers.values():
+            if int(datapath_id(worker.loop.node), 16) == bridge.datapath_id:
+                worker.loop.bridge = bridge
+                worker.wake()
+                return
+        log.warning(
+            "bridge %016x connected and is of no node that is served; it is left alone", bridge.datapath_id
+        )
+
+    def _on_down(self, bridge: Any) -> None:
+        for worker in self._workers.values():
+            # A new connection of the same bridge may have come before the old one was given up.
+            if worker.loop.bridge is bridge:
+                worker.loop.bridge = None
+                worker.wake()
+
+    # Nodes come and go.
+
+    def _watch_nodes(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                self._serve_nodes(self._remotes())
+            eventlet.sleep(NODES_INTERVAL)
+
+    def _remotes(self) -> dict[str, str]:
+        found = dict(self._settings.ovsdb)
+        if self._settings.ovsdb_dir is not None:
+            found |= {path.parent.name: f"unix:{path}" for path in self._settings.ovsdb_dir.glob("*/db.sock")}
+        only = self._settings.only_node
+        return {node: remote for node, remote in found.items() if only in (None, node)}
+
+    def _serve_nodes(self, remotes: Mapping[str, str]) -> None:
+        for node in self._workers.keys() - remotes.keys():
+            self._databases.pop(node).stop()
+            self._workers.pop(node).stop()
+            self.publish()
+        for node in remotes.keys() - self._workers.keys():
+            worker = self._workers[node] = Worker(node, self)
+            worker.loop.bridge = self._app.bridges.get(int(datapath_id(node), 16))
+            settings = OvsdbSettings(
+                datapath_type=self._settings.datapath_type, controller=f"unix:{self._settings.listen}"
+            )
+            self._databases[node] = OvsdbNode(
+                remotes[node],
+                node,
+                settings,
+                on_ports=lambda ports, worker=worker: self._on_ports(worker, ports),
+            )
+            self._databases[node].start()
+
+    @staticmethod
+    def _on_ports(worker: Worker, ports: Mapping[str, int]) -> None:
+        worker.loop.ports = dict(ports)
+        worker.wake()
+
+    # The source changes.
+
+    def _watch_source(self) -> None:
+        while True:
+            if self._reader.has_news():
+                self._read()
+            eventlet.sleep(SOURCE_INTERVAL)
+
+    def _read(self) -> None:
+        try:
+            self.world = self._reader.read()
+        except OSError as error:
+            log.error("%s; the last good state stays in force", error)  # noqa: TRY400
+            return
+        for worker in self._workers.values():
+            worker.wake()
+        self.publish()

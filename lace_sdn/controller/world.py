@@ -1,0 +1,64 @@
+"""The desired world as last read: manifests and ledger in, a Cluster out; bad objects keep their last good state."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lace_sdn.kube.build import Built, build
+from lace_sdn.kube.generation import generation
+from lace_sdn.kube.ledger_file import read_ledger, write_ledger
+from lace_sdn.kube.source import FolderSource
+from lace_sdn.pipeline.compiler import Cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class World:
+    """``generation``: SHA-256 (hex) of what was read; ``cluster``: what follows from it."""
+
+    generation: str
+    built: Built
+    cluster: Cluster
+
+
+class WorldReader:
+    """Reads the folder of manifests and keeps the ledger of allocations in ``state_file``."""
+
+    def __init__(self, source: Path, state_file: Path) -> None:
+        self._path = source
+        self._source = FolderSource(source)
+        self._state_file = state_file
+        self._reported: frozenset[str] = frozenset()
+
+    def has_news(self) -> bool:
+        """Whether the folder changed since it was read."""
+        return self._source.poll()
+
+    def read(self) -> World:
+        """Read all again. Raises OSError when the ledger cannot be read or written; bad manifests are only reported."""
+        # Taken first: should a file change meanwhile, the name is that of the older contents and the next poll tells.
+        name = generation(self._path)
+        manifests = self._source.read()
+        ledger = read_ledger(self._state_file)
+        built = build(manifests, ledger)
+        if built.ledger != ledger:
+            write_ledger(self._state_file, built.ledger)
+        self._report(built)
+        return World(name, built, Cluster.of(built.state))
+
+    def _report(self, built: Built) -> None:
+        """Each problem and condition is logged when it appears, once."""
+        texts = frozenset(map(str, built.problems)) | frozenset(
+            f"{each.kind}/{each.name}: {each.reason}: {each.message}" for each in built.conditions
+        )
+        for text in sorted(texts - self._reported):
+            log.error("%s", text)
+        for text in sorted(self._reported - texts):
+            log.info("mended: %s", text)
+        self._reported = texts
