@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import resource
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from bench.clusters import NODE, chain, mesh
-from bench.report import Report
-from lace_sdn.model.cluster import ClusterState
 from lace_sdn.openflow.flow import BridgeProgram
 from lace_sdn.pipeline import NodeCompiler, compile_node, offline_ports
 from lace_sdn.pipeline.compiler import Cluster
+
+if TYPE_CHECKING:
+    from bench.report import Report
+    from lace_sdn.model.cluster import ClusterState
 
 MESHES = (50, 100, 200)
 

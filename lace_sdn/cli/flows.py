@@ -48,7 +48,7 @@ class Switch:
 @click.option("--table", help="Only this table, by name or number.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: one object, with a list of flows.")
 def command(**options: Any) -> None:
-    """Show the flows that are in a node's switch now.
+    r"""Show the flows that are in a node's switch now.
 
     Above each flow stands the object it comes from, the Networks it speaks of, and how many packets it has seen. A flow
     that the manifests do not mean is marked: it is stale, was changed by hand, or belongs to somebody else.

@@ -1,0 +1,54 @@
+"""``lace-sdn matrix``: who may reach whom, from manifests alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from lace_sdn.cli.matrix_view import matrix_table
+from lace_sdn.cli.source import FOLDER, built
+from lace_sdn.policy.oracle import verdict
+from lace_sdn.policy.reachability import connections, intended, probe_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lace_sdn.model.cluster import ClusterState
+
+
+@click.command
+@FOLDER
+@click.option(
+    "--json", "as_json", is_flag=True, help="For machines: every connection with its verdict and reason."
+)
+def command(source: Path, *, as_json: bool) -> None:
+    """Print which pod may start connections to which: intended, from the manifests alone.
+
+    Asked are the declared ports of every pod, and ICMP, in each address family that both pods have. What a lab really
+    does, lace-sdn lab probe says.
+    """
+    result = built(source)
+    if as_json:
+        click.echo(json.dumps(_as_json(result.state), indent=2))
+    else:
+        Console().print(matrix_table(intended(result.state)))
+    if result.problems:
+        raise SystemExit(1)
+
+
+def _as_json(state: ClusterState) -> list[dict[str, Any]]:
+    return [
+        {
+            "from": connection.source,
+            "to": connection.destination,
+            "probe": probe_name(connection.protocol, connection.port),
+            "family": connection.family,
+            "allowed": (answer := verdict(state, connection)).allowed,
+            "policy": answer.policy or None,
+            "reason": answer.reason,
+        }
+        for connection in connections(state)
+    ]
