@@ -1,0 +1,37 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+# tests/ is no package: modules beside this file are imported by name from any folder below.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from dummy import DummySwitch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="session")
+def dummy_switches() -> Iterator[Callable[[], DummySwitch]]:
+    """A factory of running switches of one's own; all end with the session."""
+    running: list[DummySwitch] = []
+
+    def start() -> DummySwitch:
+        running.append(DummySwitch())
+        return running[-1].start()
+
+    yield start
+    for switch in running:
+        switch.stop()
+
+
+@pytest.fixture(scope="session")
+def dummy_switch(dummy_switches: Callable[[], DummySwitch]) -> DummySwitch:
+    """One running switch for the whole session: add bridges with names of your own."""
+    return dummy_switches()
