@@ -23,11 +23,11 @@ def test_nothing_is_stale_where_nothing_changed() -> None:
 
 
 def test_a_new_pod_starts_with_an_empty_zone() -> None:
-    assert stale_zones(bridge(pod("a", 1)), bridge(pod("a", 1), pod("b", 2))) == (2,)
+    assert stale_zones(bridge(pod("a", 1)), bridge(pod("a", 1), pod("b", 2, address="10.0.0.9"))) == (2,)
 
 
 def test_the_zone_of_a_pod_that_went_is_emptied() -> None:
-    assert stale_zones(bridge(pod("a", 1), pod("b", 2)), bridge(pod("a", 1))) == (2,)
+    assert stale_zones(bridge(pod("a", 1), pod("b", 2, address="10.0.0.9")), bridge(pod("a", 1))) == (2,)
 
 
 def test_a_port_that_changed_hands_is_stale() -> None:
