@@ -1,0 +1,63 @@
+"""Where switches connect: unix sockets and TCP ports, each connection handed to the OpenFlow library."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from pathlib import Path
+from typing import Any
+
+import eventlet
+
+from lace_sdn.switch import library
+
+TcpAddress = tuple[str, int]
+"""Host and port, IPv4 or IPv6; port 0 lets the system choose."""
+
+
+class _UnixStream:
+    """A unix stream for the library, which asks for TCP_NODELAY: an error on this family, where nothing is delayed anyway."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        if level != socket.IPPROTO_TCP:
+            self._stream.setsockopt(level, option, value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class Listener:
+    """Accepts connections of switches until ``close``. Raises OSError if the address cannot be had."""
+
+    def __init__(self, address: Path | TcpAddress) -> None:
+        """``address``: the path of a unix socket (an old one in its place is removed), or host and port."""
+        self._path = address if isinstance(address, Path) else None
+        if isinstance(address, Path):
+            address.unlink(missing_ok=True)
+            self._socket = eventlet.listen(str(address), family=socket.AF_UNIX)
+        else:
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            self._socket = eventlet.listen(address, family=family)
+        self._greenthread = library.hub.spawn(self._accept)
+
+    @property
+    def port(self) -> int:
+        """The TCP port; 0 for a unix socket."""
+        return 0 if self._path else int(self._socket.getsockname()[1])
+
+    def close(self) -> None:
+        """Accept no more. Connections that there are stay."""
+        library.hub.kill(self._greenthread)
+        self._socket.close()
+        if self._path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+
+    def _accept(self) -> None:
+        while True:
+            stream, peer = self._socket.accept()
+            served = _UnixStream(stream) if self._path else stream
+            library.hub.spawn(library.serve_datapath, served, peer or str(self._path))

@@ -1,0 +1,180 @@
+"""One connection to the database of one node: sets the bridge up, finds the pods' ports, reconnects for ever."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import eventlet
+import ovs.db.idl
+import ovs.poller
+
+from lace_sdn.switch.ovsdb_plan import (
+    NodeSettings,
+    PodInterface,
+    datapath_id,
+    find_bridge,
+    plan,
+    pod_interfaces,
+)
+from lace_sdn.switch.ovsdb_schema import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["NodeSettings", "OvsdbNode", "PodInterface", "PortMap", "datapath_id"]
+
+_LOG = logging.getLogger(__name__)
+
+PROBE_INTERVAL: Final = 5000
+RECONNECT_BACKOFF: Final = (200, 1000)
+"""Milliseconds, least and most."""
+RETRY_AFTER: Final = 2000
+"""Milliseconds until a refused transaction is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortMap:
+    """What a node's database says. ``ports``: endpoint id (``namespace/name``) to ofport, only those that can be used."""
+
+    ports: Mapping[str, int] = field(default_factory=dict)
+    interfaces: tuple[PodInterface, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def port_map(interfaces: tuple[PodInterface, ...]) -> PortMap:
+    """Of two interfaces for one endpoint the first name counts; the other is a problem."""
+    ports: dict[str, int] = {}
+    problems = [each.problem for each in interfaces if each.problem]
+    for each in interfaces:
+        if each.ofport is None or not each.is_usable:
+            continue
+        if each.endpoint in ports:
+            problems.append(
+                f"interface {each.name}: {each.endpoint} has another interface already; this one is not used"
+            )
+        ports.setdefault(each.endpoint, each.ofport)
+    return PortMap(ports, interfaces, tuple(problems))
+
+
+class OvsdbNode:
+    """Keeps one node's bridge as ``settings`` say and tells ``on_change`` when ports or the connection changed.
+
+    ``on_change`` runs in this connection's greenthread: it must not block. After a lost connection ``state`` stays what
+    it was: flows are not taken away because a database restarts.
+    """
+
+    def __init__(
+        self, remote: str, node: str, settings: NodeSettings, on_change: Callable[[OvsdbNode], None]
+    ) -> None:
+        """``remote``: as in ovsdb(7), ``unix:/path/db.sock`` or ``tcp:host:port``. Nothing is connected before ``start``."""
+        self.node = node
+        self.remote = remote
+        self.settings = settings
+        self.state = PortMap()
+        self.is_connected = False
+        self.is_set_up = False
+        """Whether the bridge has been seen as it should be."""
+        self._on_change = on_change
+        self._transaction: Any = None
+        self._greenthread: Any = None
+        self._idl = self._open()
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Endpoint id to ofport."""
+        return self.state.ports
+
+    @property
+    def datapath_id(self) -> int:
+        """The number by which this node's bridge says hello."""
+        return int(datapath_id(self.node), 16)
+
+    def start(self) -> None:
+        """Connect, and stay connected, in a greenthread of its own."""
+        self._greenthread = eventlet.spawn(self._run)
+
+    def stop(self) -> None:
+        """Let go of the database; what it says stays."""
+        if self._greenthread is not None:
+            self._greenthread.kill()
+        self._idl.close()
+
+    def _open(self) -> Any:
+        helper = ovs.db.idl.SchemaHelper(schema_json=SCHEMA)
+        helper.register_all()
+        idl = ovs.db.idl.Idl(self.remote, helper, probe_interval=PROBE_INTERVAL)
+        # The IDL has no public way to say this; its default waits up to 8 s.
+        idl._session.reconnect.set_backoff(*RECONNECT_BACKOFF)  # noqa: SLF001
+        return idl
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._turn()
+            except Exception:  # noqa: BLE001 (a greenthread that ended would leave the node to itself)
+                _LOG.exception("event=ovsdb_failed node=%s now=retrying", self.node)
+                eventlet.sleep(RETRY_AFTER / 1000)
+
+    def _turn(self) -> None:
+        """Take in what came, write what is missing, say what changed, wait for more."""
+        before = self._idl.change_seqno
+        self._idl.run()
+        poller = ovs.poller.Poller()
+        changed = self._idl.change_seqno != before
+        self._note_connection()
+        if self._is_monitoring and (changed or self._transaction is not None or not self.is_set_up):
+            self._ensure(poller)
+            self._report()
+        self._idl.wait(poller)
+        poller.block()
+
+    @property
+    def _is_monitoring(self) -> bool:
+        return self._idl.state == self._idl.IDL_S_MONITORING and bool(self._idl.tables["Open_vSwitch"].rows)
+
+    def _note_connection(self) -> None:
+        connected = self._idl._session.is_connected() and self._is_monitoring  # noqa: SLF001
+        if connected == self.is_connected:
+            return
+        self.is_connected = connected
+        if connected:
+            _LOG.info("event=ovsdb_up node=%s remote=%s", self.node, self.remote)
+        else:
+            _LOG.warning("event=ovsdb_down node=%s remote=%s now=reconnecting", self.node, self.remote)
+        self._on_change(self)
+
+    def _ensure(self, poller: Any) -> None:
+        """One transaction at a time; the state after it is looked at again before the next."""
+        if self._transaction is None:
+            self._transaction = ovs.db.idl.Transaction(self._idl)
+            self._transaction.add_comment("lace-sdn: bridge, tunnel and ports")
+            plan(self._idl, self._transaction, self.node, self.settings)
+        status = self._transaction.commit()
+        kinds = ovs.db.idl.Transaction
+        if status == kinds.INCOMPLETE:
+            self._transaction.wait(poller)
+            return
+        error, self._transaction = self._transaction.get_error(), None
+        if status == kinds.UNCHANGED:
+            self.is_set_up = True
+        elif status in (kinds.SUCCESS, kinds.TRY_AGAIN):
+            poller.immediate_wake()
+            self.is_set_up = False
+        else:
+            _LOG.error("event=ovsdb_refused node=%s error=%r now=retrying", self.node, error)
+            self.is_set_up = False
+            poller.timer_wait(RETRY_AFTER)
+
+    def _report(self) -> None:
+        bridge = find_bridge(self._idl, self.settings.bridge)
+        if bridge is None or self._transaction is not None:
+            return
+        state = port_map(pod_interfaces(bridge))
+        if state == self.state:
+            return
+        for problem in set(state.problems) - set(self.state.problems):
+            _LOG.error("event=port_problem node=%s problem=%r", self.node, problem)
+        self.state = state
+        self._on_change(self)

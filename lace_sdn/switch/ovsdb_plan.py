@@ -1,0 +1,215 @@
+"""What the database of a node should say about our bridge, written as the difference to what it says."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from lace_sdn.pipeline.constants import LAST_POD_PORT, TUNNEL_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+TUNNEL_INTERFACE: Final = "lace-geneve"
+IFACE_ID: Final = "iface-id"
+PROTOCOLS: Final = ["OpenFlow13", "OpenFlow14", "OpenFlow15"]
+"""We speak 1.5; the older ones are for ``ovs-ofctl`` with its defaults."""
+MAX_BACKOFF: Final = 1000
+"""Milliseconds. The default lets a switch wait 8 s before it tries the controller again."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What the bridge of every node is set up with.
+
+    ``controller``: target as in ovs-vsctl(8), ``unix:/path`` or ``tcp:host:port``; ``datapath_type``: system, netdev or
+    dummy; ``tables``: names of the flow tables by number; ``inactivity_probe``: milliseconds.
+    """
+
+    controller: str
+    datapath_type: str = "system"
+    tables: Mapping[int, str] = field(default_factory=dict)
+    bridge: str = "br-int"
+    inactivity_probe: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class PodInterface:
+    """An interface of our bridge that says which endpoint (``namespace/name``) it serves.
+
+    ``ofport``: None while ovs-vswitchd has not seen it, -1 when it could not be opened (``error`` then says why).
+    """
+
+    name: str
+    endpoint: str
+    ofport: int | None
+    error: str
+    external_ids: Mapping[str, str]
+
+    @property
+    def is_usable(self) -> bool:
+        return self.ofport is not None and 1 <= self.ofport <= LAST_POD_PORT
+
+    @property
+    def problem(self) -> str:
+        """What an operator should know; empty if nothing."""
+        if self.error or self.ofport == -1:
+            return f"interface {self.name} of {self.endpoint}: {self.error or 'it could not be opened'}; it has no port"
+        if self.ofport is not None and not self.is_usable:
+            return (
+                f"interface {self.name} of {self.endpoint}: ofport {self.ofport} is not in 1..{LAST_POD_PORT}; "
+                "another one has been asked for"
+            )
+        return ""
+
+
+def datapath_id(node: str) -> str:
+    """The datapath id of the node's bridge, 16 hex digits: the same for a name everywhere and always."""
+    return hashlib.blake2b(node.encode(), digest_size=8).hexdigest()
+
+
+def find_bridge(idl: Any, name: str) -> Any:
+    """The row of the bridge, None if there is none."""
+    return next((row for row in idl.tables["Bridge"].rows.values() if row.name == name), None)
+
+
+def pod_interfaces(bridge: Any) -> tuple[PodInterface, ...]:
+    """The interfaces of a bridge's row that carry ``external_ids:iface-id``, by name."""
+    return tuple(
+        sorted((_pod(row) for row in _interfaces(bridge) if _is_pod(row)), key=lambda each: each.name)
+    )
+
+
+def plan(idl: Any, transaction: Any, node: str, settings: NodeSettings) -> None:
+    """Put into ``transaction`` what is missing; nothing when all is as it should be."""
+    bridge = find_bridge(idl, settings.bridge) or _new_bridge(idl, transaction, settings.bridge)
+    _set(bridge, "datapath_type", settings.datapath_type)
+    # In the transaction that creates the bridge: a bridge without it would switch packets like a hub until we come.
+    _set(bridge, "fail_mode", ["secure"])
+    _set(bridge, "protocols", PROTOCOLS)
+    _merge(bridge, "other_config", {"datapath-id": datapath_id(node)})
+    _plan_controller(bridge, transaction, idl, settings)
+    _plan_tables(bridge, transaction, idl, settings)
+    _plan_tunnel(bridge, transaction, idl)
+    _plan_ofports(bridge)
+
+
+def _new_bridge(idl: Any, transaction: Any, name: str) -> Any:
+    bridge = transaction.insert(idl.tables["Bridge"])
+    bridge.name = name
+    bridge.ports = [_new_port(idl, transaction, name, "internal")]
+    root = next(iter(idl.tables["Open_vSwitch"].rows.values()))
+    root.verify("bridges")
+    root.bridges = [*root.bridges, bridge]
+    return bridge
+
+
+def _new_port(idl: Any, transaction: Any, name: str, kind: str) -> Any:
+    interface = transaction.insert(idl.tables["Interface"])
+    interface.name = name
+    interface.type = kind
+    port = transaction.insert(idl.tables["Port"])
+    port.name = name
+    port.interfaces = [interface]
+    return port
+
+
+def _plan_controller(bridge: Any, transaction: Any, idl: Any, settings: NodeSettings) -> None:
+    """Exactly one controller: two of them would undo each other's flows."""
+    rows = getattr(bridge, "controller", [])
+    row = next((each for each in rows if each.target == settings.controller), None)
+    if row is None:
+        row = transaction.insert(idl.tables["Controller"])
+        row.target = settings.controller
+    _set(row, "max_backoff", [MAX_BACKOFF])
+    _set(row, "inactivity_probe", [settings.inactivity_probe])
+    # The channel never runs through the bridge itself; in-band would add hidden flows.
+    _set(row, "connection_mode", ["out-of-band"])
+    if rows != [row]:
+        bridge.controller = [row]
+
+
+def _plan_tables(bridge: Any, transaction: Any, idl: Any, settings: NodeSettings) -> None:
+    rows = getattr(bridge, "flow_tables", {})
+    for number, name in settings.tables.items():
+        if number in rows:
+            _set(rows[number], "name", [name])
+    missing = settings.tables.keys() - rows.keys()
+    if missing:
+        bridge.flow_tables = rows | {
+            number: _new_table(idl, transaction, settings.tables[number]) for number in missing
+        }
+
+
+def _new_table(idl: Any, transaction: Any, name: str) -> Any:
+    row = transaction.insert(idl.tables["Flow_Table"])
+    row.name = [name]
+    return row
+
+
+def _plan_tunnel(bridge: Any, transaction: Any, idl: Any) -> None:
+    """One Geneve port for all nodes: the flows say where a packet goes."""
+    interface = next((row for row in _interfaces(bridge) if row.name == TUNNEL_INTERFACE), None)
+    if interface is None:
+        port = _new_port(idl, transaction, TUNNEL_INTERFACE, "geneve")
+        bridge.ports = [*bridge.ports, port]
+        interface = port.interfaces[0]
+    _set(interface, "type", "geneve")
+    _merge(interface, "options", {"key": "flow", "remote_ip": "flow", "csum": "true"})
+    _set(interface, "ofport_request", [TUNNEL_PORT])
+
+
+def _plan_ofports(bridge: Any) -> None:
+    """A pod asks for the port that it has, so that it keeps it through a restart; for a free one if it has none of ours."""
+    rows = {row.name: row for row in _interfaces(bridge)}
+    pods = pod_interfaces(bridge)
+    free = _free_ports({number for row in rows.values() for number in _numbers(row)})
+    for pod in pods:
+        row = rows[pod.name]
+        if pod.is_usable:
+            _set(row, "ofport_request", [pod.ofport])
+        elif pod.ofport is not None and pod.ofport > LAST_POD_PORT and not _asks_for_pod_port(row):
+            row.ofport_request = [next(free)]
+
+
+def _numbers(row: Any) -> list[int]:
+    return [*getattr(row, "ofport", []), *getattr(row, "ofport_request", [])]
+
+
+def _asks_for_pod_port(row: Any) -> bool:
+    return any(1 <= number <= LAST_POD_PORT for number in row.ofport_request)
+
+
+def _free_ports(taken: set[int]) -> Iterator[int]:
+    return (number for number in range(1, LAST_POD_PORT + 1) if number not in taken)
+
+
+def _interfaces(bridge: Any) -> list[Any]:
+    return [interface for port in bridge.ports for interface in port.interfaces]
+
+
+def _is_pod(row: Any) -> bool:
+    return IFACE_ID in getattr(row, "external_ids", {})
+
+
+def _pod(row: Any) -> PodInterface:
+    ids = dict(row.external_ids)
+    return PodInterface(row.name, ids[IFACE_ID], next(iter(row.ofport), None), next(iter(row.error), ""), ids)
+
+
+def _set(row: Any, column: str, value: Any) -> None:
+    """Rows made in this transaction have no value before they get one."""
+    if getattr(row, column, None) != value:
+        setattr(row, column, value)
+
+
+def _merge(row: Any, column: str, wanted: Mapping[str, str]) -> None:
+    """Set these keys of a map column; others are somebody else's."""
+    held = getattr(row, column, None)
+    if held is None:
+        setattr(row, column, dict(wanted))
+        return
+    for key, value in wanted.items():
+        if held.get(key) != value:
+            row.setkey(column, key, value)
