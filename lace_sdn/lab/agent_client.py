@@ -1,0 +1,86 @@
+"""Asking the lab's agent, and starting it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from lace_sdn.lab import LabError, netns, processes
+from lace_sdn.lab.probes import Observation, Probe, Resident
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from lace_sdn.lab.names import Lab
+    from lace_sdn.model.objects import Endpoint
+
+PATIENCE = 1.0
+"""Seconds without an answer after which a probe is over."""
+_START_TIMEOUT = 20.0
+
+
+def mark(lab: Lab) -> Path:
+    """The mark of the agent's process."""
+    return lab.run / "agent"
+
+
+def log(lab: Lab) -> Path:
+    """Where the agent's output goes."""
+    return lab.run / "agent.log"
+
+
+def ensure(lab: Lab) -> None:
+    """Start the agent unless it runs. Raises LabError if it does not come up."""
+    if processes.find(mark(lab)):
+        return
+    lab.agent_socket.unlink(missing_ok=True)
+    processes.start([sys.executable, "-m", "lace_sdn.lab.agent", str(lab.agent_socket)], mark(lab), log(lab))
+    deadline = time.monotonic() + _START_TIMEOUT
+    while not lab.agent_socket.exists():
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"the lab's agent did not start within {_START_TIMEOUT:.0f} s; it says in {log(lab)}: {_last(log(lab))}"
+            )
+        time.sleep(0.02)
+
+
+def settle(lab: Lab, endpoints: Iterable[Endpoint]) -> None:
+    """Let the agent live in exactly these pods, all of which are attached."""
+    residents = [resident(lab, endpoint) for endpoint in endpoints]
+    _ask(lab, {"pods": [pod.as_json() for pod in residents]})
+
+
+def probe(lab: Lab, probes: Sequence[Probe], patience: float = PATIENCE) -> list[Observation]:
+    """Send real packets; an observation for each probe, in their order."""
+    answer = _ask(lab, {"probes": [each.as_json() for each in probes], "patience": patience})
+    return [Observation.from_json(value) for value in answer["observations"]]
+
+
+def resident(lab: Lab, endpoint: Endpoint) -> Resident:
+    """What the agent is to know of an attached pod. Raises FileNotFoundError if it is not attached."""
+    namespace = lab.pod_namespace(endpoint.id)
+    ports = tuple(sorted({(port.protocol, port.number) for port in endpoint.ports}))
+    return Resident(endpoint.id, namespace, netns.identity(namespace), ports)
+
+
+def _ask(lab: Lab, question: dict[str, Any]) -> dict[str, Any]:
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(lab.agent_socket))
+            connection.sendall(json.dumps(question).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(connection.makefile("rb").readline())
+    except (OSError, ValueError) as problem:
+        raise LabError(
+            f'lab "{lab.name}": its agent does not answer ({problem}); `lace-sdn lab up` starts it again'
+        ) from None
+    if "error" in answer:
+        raise LabError(f'lab "{lab.name}": its agent could not do that: {answer["error"]}')
+    return answer
+
+
+def _last(path: Path) -> str:
+    return path.read_text(errors="replace")[-500:].strip() if path.exists() else "nothing"

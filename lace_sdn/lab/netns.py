@@ -1,0 +1,78 @@
+"""Network namespaces with names, as ``ip netns`` makes them. Never in a process patched by eventlet."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyroute2 import IPRoute, netns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER = Path("/run/netns")
+
+
+def exists(name: str) -> bool:
+    """Whether the namespace is whole: a name without a namespace behind it, as a killed command leaves it, is not."""
+    try:
+        return (FOLDER / name).stat().st_dev != FOLDER.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
+def identity(name: str) -> int:
+    """A number that tells a namespace from another that had the same name. Raises FileNotFoundError."""
+    return (FOLDER / name).stat().st_ino
+
+
+def ensure(name: str) -> None:
+    """Create the namespace unless it is there."""
+    if not exists(name):
+        remove(name)
+        netns.create(name)
+
+
+def remove(name: str) -> None:
+    """Remove the namespace's name, if there is one; the kernel ends the namespace with its last process and socket."""
+    with contextlib.suppress(FileNotFoundError):
+        netns.remove(name)
+
+
+def names(prefix: str) -> list[str]:
+    """All names that begin with ``prefix``, also of half-made namespaces."""
+    return sorted(name for name in netns.listnetns() if name.startswith(prefix))
+
+
+@contextlib.contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Put the calling thread into the namespace; sockets made there stay there. Raises FileNotFoundError."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        there = os.open(FOLDER / name, os.O_RDONLY)
+        try:
+            netns.setns(there)
+        finally:
+            os.close(there)
+        try:
+            yield
+        finally:
+            netns.setns(home)
+    finally:
+        os.close(home)
+
+
+@contextlib.contextmanager
+def netlink(name: str) -> Iterator[IPRoute]:
+    """A netlink socket of the namespace, for links, addresses, routes and neighbours. Raises FileNotFoundError."""
+    with inside(name):
+        route = IPRoute()
+    with route:
+        yield route
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    """The command line that runs ``arguments`` in the namespace; it becomes that program, so exit status and pid are its own."""
+    return ["nsenter", f"--net={FOLDER / name}", "--", *arguments]

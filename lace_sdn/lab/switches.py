@@ -1,0 +1,168 @@
+"""The Open vSwitch of each node: an ovsdb-server and an ovs-vswitchd of its own, and the bridge to the underlay.
+
+br-int is not made here: it is the controller's, who finds the node's database in the node's run directory.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lace_sdn.lab import LabError, links, netns, processes
+from lace_sdn.lab.names import node_interface, pod_interface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lace_sdn.lab.names import Lab
+
+INTEGRATION_BRIDGE = "br-int"
+_UNDERLAY_BRIDGE = "br-phy"
+_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+_PROGRAMS = (
+    "ovsdb-tool",
+    "ovsdb-server",
+    "ovs-vswitchd",
+    "ovs-vsctl",
+    "ovs-ofctl",
+    "ovs-appctl",
+    "nsenter",
+    "setsid",
+)
+_PORTS_A_CALL = 200
+"""Keeps command lines far below the kernel's limit of 128 KiB an argument and 2 MiB in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """The switch of one node of a lab."""
+
+    lab: Lab
+    node: str
+
+    @property
+    def folder(self) -> Path:
+        return self.lab.node(self.node)
+
+    @property
+    def namespace(self) -> str:
+        return self.lab.node_namespace(self.node)
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "db.sock"
+
+    def environment(self) -> dict[str, str]:
+        """What points the programs of Open vSwitch at this switch."""
+        names = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")
+        return {name: str(self.folder) for name in names}
+
+    def is_running(self) -> bool:
+        """Whether both daemons are alive."""
+        marks = set(processes.find(self.folder).values())
+        return {str(self.folder / daemon) for daemon in ("ovsdb-server", "ovs-vswitchd")} <= marks
+
+    def vsctl(self, *arguments: str, timeout: int = 20) -> str:
+        """Raises LabError, also when the switch does not answer within ``timeout`` seconds."""
+        return processes.run(["ovs-vsctl", f"--db=unix:{self.database}", f"--timeout={timeout}", *arguments])
+
+
+def check_programs() -> None:
+    """Raises LabError naming every program that a lab needs and that is not installed."""
+    missing = [program for program in _PROGRAMS if not shutil.which(program)]
+    if missing or not _SCHEMA.exists():
+        raise LabError(f"not installed: {', '.join(missing) or _SCHEMA}; {processes.INSTALL}")
+
+
+def ensure(switch: Switch, addresses: Sequence[str]) -> None:
+    """Bring a node up, or complete one: namespace, uplink, daemons, br-phy with the node's underlay addresses.
+
+    ``addresses`` carry the prefix length of the underlay, e.g. ``172.18.0.11/24``.
+    """
+    netns.ensure(switch.namespace)
+    links.quiet(switch.namespace)
+    switch.folder.mkdir(parents=True, exist_ok=True)
+    links.ensure_uplink(switch.namespace, switch.lab.underlay_namespace, node_interface(switch.node))
+    if not switch.is_running():
+        processes.stop(switch.folder)
+        _start_daemons(switch)
+    _ensure_underlay_bridge(switch)
+    links.configure_node(switch.namespace, _UNDERLAY_BRIDGE, addresses)
+
+
+def remove(switch: Switch) -> None:
+    """End a node with all that is in it, whatever state it is in."""
+    processes.stop(switch.folder)
+    netns.remove(switch.namespace)
+    if netns.exists(switch.lab.underlay_namespace):
+        links.unplug(switch.lab.underlay_namespace, node_interface(switch.node))
+    shutil.rmtree(switch.folder, ignore_errors=True)
+
+
+def await_integration_bridge(switch: Switch, timeout: int) -> None:
+    """Wait until the controller has made br-int. Raises LabError after ``timeout`` seconds."""
+    try:
+        switch.vsctl("wait-until", "Bridge", INTEGRATION_BRIDGE, "datapath_type=netdev", timeout=timeout)
+    except LabError:
+        raise LabError(
+            f'node "{switch.node}": the controller made no bridge {INTEGRATION_BRIDGE} within {timeout} s;'
+            " `lace-sdn lab logs` shows what it says"
+        ) from None
+
+
+def add_pods(switch: Switch, pods: Sequence[tuple[str, str]]) -> None:
+    """Make the pods' interfaces ports of br-int; each pod as (``namespace/name``, MAC)."""
+    for start in range(0, len(pods), _PORTS_A_CALL):
+        words: list[str] = []
+        for pod, mac in pods[start : start + _PORTS_A_CALL]:
+            words += ["--", "--may-exist", "add-port", INTEGRATION_BRIDGE, pod_interface(pod)]
+            words += ["--", "set", "Interface", pod_interface(pod)]
+            words += [f'external_ids:iface-id="{pod}"', f'external_ids:attached-mac="{mac}"']
+        switch.vsctl(*words[1:])
+
+
+def remove_pods(switch: Switch, pods: Iterable[str]) -> None:
+    """Take the pods' interfaces from br-int; a switch that is not running has lost them already."""
+    names = [pod_interface(pod) for pod in pods]
+    if not switch.is_running():
+        return
+    for start in range(0, len(names), _PORTS_A_CALL):
+        words: list[str] = []
+        for name in names[start : start + _PORTS_A_CALL]:
+            words += ["--", "--if-exists", "del-port", name]
+        switch.vsctl(*words[1:])
+
+
+def _start_daemons(switch: Switch) -> None:
+    folder = switch.folder
+    database = folder / "conf.db"
+    if not database.exists():
+        # A killed command may leave half a file: the finished one appears by one rename.
+        (folder / "conf.db.new").unlink(missing_ok=True)
+        processes.run(["ovsdb-tool", "create", str(folder / "conf.db.new"), str(_SCHEMA)])
+        (folder / "conf.db.new").rename(database)
+    _daemon(switch, "ovsdb-server", f"--remote=punix:{switch.database}", str(database))
+    switch.vsctl(
+        "--no-wait", "init", "--",
+        "set", "Open_vSwitch", ".", f"external_ids:hostname={switch.node}",
+        "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1",
+    )  # fmt: skip
+    _daemon(switch, "ovs-vswitchd", "--disable-system", f"unix:{switch.database}")
+
+
+def _daemon(switch: Switch, program: str, *arguments: str) -> None:
+    """``--detach`` returns when the daemon is ready, or fails."""
+    options = ["--detach", "--no-chdir", "--pidfile", "--log-file", "-vconsole:emer", "-vsyslog:emer"]
+    environment = {**processes.marked(switch.folder / program), **switch.environment()}
+    processes.run(netns.command(switch.namespace, program, *options, *arguments), env=environment, cwd="/")
+
+
+def _ensure_underlay_bridge(switch: Switch) -> None:
+    switch.vsctl(
+        "--may-exist", "add-br", _UNDERLAY_BRIDGE, "--",
+        "set", "Bridge", _UNDERLAY_BRIDGE, "datapath_type=netdev", "fail_mode=standalone", "--",
+        "--may-exist", "add-port", _UNDERLAY_BRIDGE, links.NODE_UPLINK, "--",
+        "set", "Interface", _UNDERLAY_BRIDGE, f"mtu_request={links.UNDERLAY_MTU}",
+    )  # fmt: skip
