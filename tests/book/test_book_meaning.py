@@ -1,0 +1,68 @@
+"""The book of scenarios, judged without a switch: text, conditions, oracle, simulator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from scenario import scenarios
+
+from lace_sdn.cli.compile import programs_text
+from lace_sdn.policy.reachability import intended
+
+if TYPE_CHECKING:
+    from scenario import Scenario
+
+EVERY_SCENARIO = pytest.mark.parametrize("scenario", scenarios(), ids=str)
+
+NAMED_IN_THE_CONTRACT = {
+    "two-networks-isolated",
+    "one-way-peering",
+    "both-ways-by-two-policies",
+    "vrf-mesh",
+    "hub-and-spoke",
+    "selectors",
+    "overlapping-prefixes-isolated",
+    "overlapping-initiators-one-server",
+    "overlapping-destinations-conflict",
+    "three-nodes",
+    "dual-stack",
+    "policy-removed",
+}
+
+
+def test_the_book_is_complete() -> None:
+    assert {scenario.name for scenario in scenarios()} >= NAMED_IN_THE_CONTRACT
+
+
+@EVERY_SCENARIO
+def test_manifests_of_the_book_are_faultless(scenario: Scenario) -> None:
+    assert [str(problem) for problem in scenario.built.problems] == []
+
+
+@EVERY_SCENARIO
+def test_bad_conditions_are_those_the_scenario_names(scenario: Scenario) -> None:
+    found = [
+        f"{each.kind} {each.name} {each.type} {each.status} {each.reason}"
+        for each in scenario.built.conditions
+        if not each.status
+    ]
+    assert sorted(found) == scenario.conditions
+
+
+@EVERY_SCENARIO
+def test_goldens_are_what_the_compiler_says_now(scenario: Scenario) -> None:
+    """When this fails on purpose: ``make goldens``, and read the difference as code."""
+    state = scenario.built.state
+    assert scenario.goldens == programs_text(state, tuple(state.node_by_name))
+
+
+@EVERY_SCENARIO
+def test_oracle_says_what_the_book_says(scenario: Scenario) -> None:
+    assert intended(scenario.built.state) == scenario.expected
+
+
+@EVERY_SCENARIO
+def test_every_line_of_the_book_asks_something(scenario: Scenario) -> None:
+    """Every scenario has connections that pass and connections that do not."""
+    assert set(scenario.expected.values()) == {True, False}
