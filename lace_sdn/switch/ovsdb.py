@@ -11,7 +11,7 @@ import ovs.db.idl
 import ovs.poller
 
 from lace_sdn.switch.ovsdb_plan import (
-    NodeSettings,
+    OvsdbSettings,
     PodInterface,
     datapath_id,
     find_bridge,
@@ -23,7 +23,7 @@ from lace_sdn.switch.ovsdb_schema import SCHEMA
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["NodeSettings", "OvsdbNode", "PodInterface", "PortMap", "datapath_id"]
+__all__ = ["OvsdbSettings", "OvsdbNode", "PodInterface", "PortMap", "datapath_id"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,14 +59,14 @@ def port_map(interfaces: tuple[PodInterface, ...]) -> PortMap:
 
 
 class OvsdbNode:
-    """Keeps one node's bridge as ``settings`` say and tells ``on_change`` when ports or the connection changed.
+    """Keeps one node's bridge as ``settings`` say and tells ``on_ports`` the ports of its pods.
 
-    ``on_change`` runs in this connection's greenthread: it must not block. After a lost connection ``state`` stays what
-    it was: flows are not taken away because a database restarts.
+    ``on_ports`` gets endpoint id (``namespace/name``) to ofport: once when the bridge is set up, then at every change. It
+    runs in this connection's greenthread and must not block. A lost connection changes nothing: ``state`` stays what it was.
     """
 
     def __init__(
-        self, remote: str, node: str, settings: NodeSettings, on_change: Callable[[OvsdbNode], None]
+        self, remote: str, node: str, settings: OvsdbSettings, on_change: Callable[[OvsdbNode], None]
     ) -> None:
         """``remote``: as in ovsdb(7), ``unix:/path/db.sock`` or ``tcp:host:port``. Nothing is connected before ``start``."""
         self.node = node

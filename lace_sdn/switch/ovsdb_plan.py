@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.pipeline.constants import LAST_POD_PORT, TUNNEL_PORT
+from lace_sdn.pipeline.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ MAX_BACKOFF: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class NodeSettings:
+class OvsdbSettings:
     """What the bridge of every node is set up with.
 
     ``controller``: target as in ovs-vsctl(8), ``unix:/path`` or ``tcp:host:port``; ``datapath_type``: system, netdev or
@@ -29,7 +30,7 @@ class NodeSettings:
 
     controller: str
     datapath_type: str = "system"
-    tables: Mapping[int, str] = field(default_factory=dict)
+    tables: Mapping[int, str] = field(default_factory=lambda: {table.number: table.name for table in TABLES})
     bridge: str = "br-int"
     inactivity_probe: int = 5000
 
@@ -81,7 +82,7 @@ def pod_interfaces(bridge: Any) -> tuple[PodInterface, ...]:
     )
 
 
-def plan(idl: Any, transaction: Any, node: str, settings: NodeSettings) -> None:
+def plan(idl: Any, transaction: Any, node: str, settings: OvsdbSettings) -> None:
     """Put into ``transaction`` what is missing; nothing when all is as it should be."""
     bridge = find_bridge(idl, settings.bridge) or _new_bridge(idl, transaction, settings.bridge)
     _set(bridge, "datapath_type", settings.datapath_type)
@@ -115,7 +116,7 @@ def _new_port(idl: Any, transaction: Any, name: str, kind: str) -> Any:
     return port
 
 
-def _plan_controller(bridge: Any, transaction: Any, idl: Any, settings: NodeSettings) -> None:
+def _plan_controller(bridge: Any, transaction: Any, idl: Any, settings: OvsdbSettings) -> None:
     """Exactly one controller: two of them would undo each other's flows."""
     rows = getattr(bridge, "controller", [])
     row = next((each for each in rows if each.target == settings.controller), None)
@@ -130,7 +131,7 @@ def _plan_controller(bridge: Any, transaction: Any, idl: Any, settings: NodeSett
         bridge.controller = [row]
 
 
-def _plan_tables(bridge: Any, transaction: Any, idl: Any, settings: NodeSettings) -> None:
+def _plan_tables(bridge: Any, transaction: Any, idl: Any, settings: OvsdbSettings) -> None:
     rows = getattr(bridge, "flow_tables", {})
     for number, name in settings.tables.items():
         if number in rows:
