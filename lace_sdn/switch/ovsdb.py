@@ -23,7 +23,7 @@ from lace_sdn.switch.ovsdb_schema import SCHEMA
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OvsdbSettings", "OvsdbNode", "PodInterface", "PortMap", "datapath_id"]
+__all__ = ["OvsdbNode", "OvsdbSettings", "PodInterface", "PortMap", "datapath_id"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,17 +66,17 @@ class OvsdbNode:
     """
 
     def __init__(
-        self, remote: str, node: str, settings: OvsdbSettings, on_change: Callable[[OvsdbNode], None]
+        self, remote: str, node: str, settings: OvsdbSettings, on_ports: Callable[[Mapping[str, int]], None]
     ) -> None:
         """``remote``: as in ovsdb(7), ``unix:/path/db.sock`` or ``tcp:host:port``. Nothing is connected before ``start``."""
         self.node = node
         self.remote = remote
         self.settings = settings
-        self.state = PortMap()
+        self.state: PortMap | None = None
+        """None before the bridge was set up for the first time."""
         self.is_connected = False
-        self.is_set_up = False
-        """Whether the bridge has been seen as it should be."""
-        self._on_change = on_change
+        self._on_ports = on_ports
+        self._is_set_up = False
         self._transaction: Any = None
         self._greenthread: Any = None
         self._idl = self._open()
@@ -84,7 +84,12 @@ class OvsdbNode:
     @property
     def ports(self) -> Mapping[str, int]:
         """Endpoint id to ofport."""
-        return self.state.ports
+        return self.state.ports if self.state else {}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Interfaces that cannot be used, and why."""
+        return self.state.problems if self.state else ()
 
     @property
     def datapath_id(self) -> int:
@@ -124,7 +129,7 @@ class OvsdbNode:
         poller = ovs.poller.Poller()
         changed = self._idl.change_seqno != before
         self._note_connection()
-        if self._is_monitoring and (changed or self._transaction is not None or not self.is_set_up):
+        if self._is_monitoring and (changed or self._transaction is not None or not self._is_set_up):
             self._ensure(poller)
             self._report()
         self._idl.wait(poller)
@@ -143,7 +148,6 @@ class OvsdbNode:
             _LOG.info("event=ovsdb_up node=%s remote=%s", self.node, self.remote)
         else:
             _LOG.warning("event=ovsdb_down node=%s remote=%s now=reconnecting", self.node, self.remote)
-        self._on_change(self)
 
     def _ensure(self, poller: Any) -> None:
         """One transaction at a time; the state after it is looked at again before the next."""
@@ -158,23 +162,25 @@ class OvsdbNode:
             return
         error, self._transaction = self._transaction.get_error(), None
         if status == kinds.UNCHANGED:
-            self.is_set_up = True
+            self._is_set_up = True
         elif status in (kinds.SUCCESS, kinds.TRY_AGAIN):
             poller.immediate_wake()
-            self.is_set_up = False
+            self._is_set_up = False
         else:
             _LOG.error("event=ovsdb_refused node=%s error=%r now=retrying", self.node, error)
-            self.is_set_up = False
+            self._is_set_up = False
             poller.timer_wait(RETRY_AFTER)
 
     def _report(self) -> None:
         bridge = find_bridge(self._idl, self.settings.bridge)
-        if bridge is None or self._transaction is not None:
+        if bridge is None or not self._is_set_up:
             return
         state = port_map(pod_interfaces(bridge))
         if state == self.state:
             return
-        for problem in set(state.problems) - set(self.state.problems):
+        for problem in set(state.problems) - set(self.problems):
             _LOG.error("event=port_problem node=%s problem=%r", self.node, problem)
+        is_news = self.state is None or state.ports != self.state.ports
         self.state = state
-        self._on_change(self)
+        if is_news:
+            self._on_ports(state.ports)
