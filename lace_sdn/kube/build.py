@@ -1,0 +1,238 @@
+"""Manifests and the allocations made so far -> the ClusterState, the allocations now, and what is wrong between objects.
+
+Pure. An object that cannot be part of the state is left out and reported; the others stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from lace_sdn.kube import decode
+from lace_sdn.kube.manifests import Identity, Manifest, Manifests
+from lace_sdn.kube.problems import Finding, any_of, quoted
+from lace_sdn.kube.report import Report
+from lace_sdn.model.cluster import ClusterState, Condition
+from lace_sdn.model.objects import RoutingPolicy
+from lace_sdn.policy.allocation import Bound, allocate, current_lease
+from lace_sdn.policy.binding import Binder
+from lace_sdn.policy.keys import assign_keys
+from lace_sdn.policy.ledger import Ledger, ledger
+from lace_sdn.policy.refusal import Reason, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from lace_sdn.kube.problems import Problem
+    from lace_sdn.model.objects import Allocation, Namespace, Network, Node, Pod, ServicePolicy
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Built:
+    """``problems`` are those of the manifests and of the build, in order of place; ``conditions`` in order of object."""
+
+    state: ClusterState
+    ledger: Ledger
+    problems: tuple[Problem, ...]
+    conditions: tuple[Condition, ...]
+
+
+def build(manifests: Manifests, known: Ledger) -> Built:
+    """The state that the manifests ask for, given the allocations made so far."""
+    report = Report(manifests)
+    nodes = _nodes(manifests, report)
+    names = {node.name for node in nodes}
+    pods = tuple(pod for pod in _decoded(manifests, "Pod", decode.pod) if pod is not None)
+    pinned = tuple(_pinned(manifests, names, report))
+    living = _living(manifests, pods, known)
+    networks, keyed = _networks(manifests, living, report)
+    namespaces = _namespaces(manifests, pods)
+    binder = Binder(
+        _decoded(manifests, "NetworkBindingPolicy", decode.binding_policy),
+        {namespace.name: namespace.labels for namespace in namespaces},
+        [network.name for network in networks],
+    )
+    placed = _placed(pods, names, report)
+    allocated = allocate(networks, _bound(placed, networks, (binder, keyed), report), pinned, keyed)
+    for refusal in allocated.refusals:
+        report.refused(refusal, _SOME_LEFT_OUT if refusal.kind == "Network" else "")
+    state = ClusterState(
+        nodes,
+        namespaces,
+        networks,
+        _decoded(manifests, "NetworkRoutingPolicy", decode.routing_policy),
+        _decoded(manifests, "ServiceRoutingPolicy", decode.service_policy),
+        _decoded(manifests, "NetworkBindingPolicy", decode.binding_policy),
+        allocated.endpoints,
+        allocated.blocks,
+    )
+    _report_missing_networks(state, report)
+    return Built(state, allocated.ledger, report.all_problems(), report.all_conditions())
+
+
+_SOME_LEFT_OUT = "pods on the nodes without a block are refused"
+
+
+def _decoded(manifests: Manifests, kind: str, decoder: Callable[[Manifest], T]) -> tuple[T, ...]:
+    """All objects of a kind in order of (namespace, name)."""
+    found = sorted(manifests.of_kind(kind), key=lambda manifest: manifest.identity)
+    return tuple(decoder(manifest) for manifest in found)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    """The names that would do, the first few of them."""
+    ordered = sorted(names)
+    if not ordered:
+        return "expected one that exists; there is none"
+    more = f" (and {len(ordered) - 8} more)" if len(ordered) > 8 else ""
+    return f"expected {any_of(ordered[:8])}{more}"
+
+
+def _nodes(manifests: Manifests, report: Report) -> tuple[Node, ...]:
+    """Nodes whose underlay addresses are their own."""
+    owners: dict[object, str] = {}
+    nodes = []
+    for node in _decoded(manifests, "Node", decode.node):
+        taken = next((address for address in node.addresses if address in owners), None)
+        if taken is None:
+            owners |= dict.fromkeys(node.addresses, node.name)
+            nodes.append(node)
+            continue
+        found = f'has the InternalIP "{taken}" of Node "{owners[taken]}"'
+        finding = Finding(("status", "addresses"), found, "expected an address of its own")
+        report.problem(Identity("Node", "", node.name), finding, "the Node is left out")
+    return tuple(nodes)
+
+
+def _pinned(manifests: Manifests, nodes: set[str], report: Report) -> Iterator[Allocation]:
+    """The blocks of Allocation objects on nodes that exist."""
+    for manifest in sorted(manifests.of_kind("Allocation"), key=lambda each: each.identity):
+        node = manifest.data["spec"]["node"]
+        if node in nodes:
+            yield from decode.allocations(manifest)
+            continue
+        finding = Finding(("spec", "node"), f"{quoted(node)} is no Node", _one_of(nodes))
+        report.problem(manifest.identity, finding, "the Allocation is left out")
+
+
+def _living(manifests: Manifests, pods: Iterable[Pod], known: Ledger) -> Ledger:
+    """The allocations of pods that exist, or may exist in what could not be read, with what NetworkEndpoints say."""
+    leases = {lease.pod: lease for lease in _decoded(manifests, "NetworkEndpoint", decode.lease)}
+    leases |= known.lease_by_pod
+    everything = Ledger(known.keys, known.blocks, tuple(leases.values()))
+    same = {pod.id: current_lease(pod, everything) is not None for pod in pods}
+    unread = {each.full_name for each in manifests.refused if each.kind == "Pod"}
+    is_unread = bool(manifests.unreadable)
+    kept = [lease for name, lease in leases.items() if same.get(name, is_unread or name in unread)]
+    return ledger(known.key_by_network, known.blocks, kept)
+
+
+def _networks(manifests: Manifests, living: Ledger, report: Report) -> tuple[tuple[Network, ...], Ledger]:
+    """The networks with their keys, and the ledger with these."""
+    wanted = _decoded(manifests, "Network", decode.network)
+    keys, refusals = assign_keys(wanted, living.key_by_network, _carried(manifests, living))
+    for refusal in refusals:
+        kept = keys.get(refusal.name)
+        report.refused(refusal, f"the Network keeps the key {kept}" if kept else "")
+    networks = tuple(replace(each, key=keys[each.name]) for each in wanted if each.name in keys)
+    return networks, ledger(keys, living.blocks, living.leases)
+
+
+def _carried(manifests: Manifests, living: Ledger) -> set[str]:
+    """Networks whose keys may not be given to others."""
+    if manifests.unreadable:
+        return set(living.key_by_network)
+    refused = {each.name for each in manifests.refused if each.kind == "Network"}
+    written = {str(each.data["spec"]["network"]) for each in manifests.of_kind("Allocation")}
+    return refused | written | {lease.network for lease in living.leases}
+
+
+def _namespaces(manifests: Manifests, pods: Iterable[Pod]) -> tuple[Namespace, ...]:
+    """Those written, and those that pods name: a namespace without manifest has no labels of its own."""
+    found = {pod.namespace: decode.namespace_of(pod.namespace, {}) for pod in pods}
+    found |= {each.name: each for each in _decoded(manifests, "Namespace", decode.namespace)}
+    return tuple(found[name] for name in sorted(found))
+
+
+def _placed(pods: Iterable[Pod], nodes: set[str], report: Report) -> Iterator[Pod]:
+    """Pods on a node that exists."""
+    for pod in pods:
+        identity = Identity("Pod", pod.namespace, pod.name)
+        if pod.node in nodes:
+            yield pod
+        elif not pod.node:
+            message = (
+                "spec.nodeName is not set; expected the name of a Node; the Pod waits until it is scheduled"
+            )
+            report.not_ready(identity, "NotScheduled", message)
+        else:
+            finding = Finding(("spec", "nodeName"), f"{quoted(pod.node)} is no Node", _one_of(nodes))
+            report.problem(identity, finding, "the Pod is left out")
+
+
+def _bound(
+    pods: Iterable[Pod], networks: Iterable[Network], binding: tuple[Binder, Ledger], report: Report
+) -> Iterator[Bound]:
+    """Each pod with its network, where it has one that can take it."""
+    by_name = {network.name: network for network in networks}
+    for pod in pods:
+        name = _network_of(pod, *binding, report)
+        refusal = _unfit(pod, name, by_name)
+        if refusal:
+            report.refused(refusal)
+        elif name:
+            yield Bound(pod, name)
+
+
+def _network_of(pod: Pod, binder: Binder, known: Ledger, report: Report) -> str | None:
+    """The network that the pod runs in, else the one that bindings name now."""
+    wanted = binder.network_of(pod.namespace, pod.labels)
+    lease = current_lease(pod, known)
+    if lease is None or lease.network == wanted:
+        return wanted
+    now = f'Network "{wanted}"' if wanted else "no Network"
+    message = (
+        f'runs in Network "{lease.network}", bindings now say {now}; it stays there until it is created anew'
+    )
+    report.binding_changed(pod.id, message)
+    return lease.network
+
+
+def _unfit(pod: Pod, name: str | None, networks: Mapping[str, Network]) -> Refusal | None:
+    """Why a pod cannot be in the network of this name; None if it can."""
+    if name is None:
+        found = 'no NetworkBindingPolicy matches, and there is no Network "default"'
+        return Refusal("Pod", pod.id, Reason.NO_NETWORK, found, "expected a binding to a Network")
+    if name not in networks:
+        found = f'is bound to Network "{name}", which does not exist or was left out'
+        return Refusal("Pod", pod.id, Reason.NETWORK_MISSING, found, _one_of(networks))
+    if networks[name].is_external:
+        found = f'is bound to Network "{name}", which is external'
+        return Refusal("Pod", pod.id, Reason.NETWORK_EXTERNAL, found, "expected a network of type l3 or l2")
+    return None
+
+
+def _report_missing_networks(state: ClusterState, report: Report) -> None:
+    """Policies that name a network which does not exist relate nothing."""
+    expected = _one_of(state.network_by_name)
+    for identity, field, name in _named_networks(state):
+        if name not in state.network_by_name:
+            refused = identity.kind == "NetworkBindingPolicy"
+            now = "the pods that it binds are refused" if refused else "it relates nothing until that exists"
+            report.not_ready(
+                identity, Reason.NETWORK_MISSING, f"{field} {quoted(name)} is no Network; {expected}; {now}"
+            )
+
+
+def _named_networks(state: ClusterState) -> Iterator[tuple[Identity, str, str]]:
+    """Every network that a policy names: the policy, the field, the name."""
+    policies: tuple[RoutingPolicy | ServicePolicy, ...] = (*state.routing_policies, *state.service_policies)
+    for policy in policies:
+        kind = "NetworkRoutingPolicy" if isinstance(policy, RoutingPolicy) else "ServiceRoutingPolicy"
+        for field, selector in (("srcSelector", policy.source), ("destSelector", policy.destination)):
+            if selector.name is not None:
+                yield Identity(kind, "", policy.name), f"spec.{field}.name", selector.name
+    for binding in state.binding_policies:
+        yield Identity("NetworkBindingPolicy", "", binding.name), "spec.network", binding.network

@@ -1,0 +1,171 @@
+"""Schemas of the core kinds: only what is read here; Kubernetes has validated the rest, so other fields are fine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+LABEL_VALUE = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
+
+_TEXT: Schema = {"type": "string"}
+_NUMBER: Schema = {"type": "integer", "minimum": 0}
+_NAME: Schema = {
+    "description": 'a DNS name such as "web-0" (lower case letters, digits, "-" and ".")',
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 253,
+    "pattern": SUBDOMAIN,
+}
+_TIME: Schema = {
+    "description": 'a time in UTC such as "2026-01-31T12:00:00Z"',
+    "type": ["string", "null"],
+    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
+}
+_LABELS: Schema = {
+    "type": ["object", "null"],
+    "additionalProperties": {
+        "description": 'a label value, at most 63 letters, digits, "-", "_" or "."',
+        "type": "string",
+        "maxLength": 63,
+        "pattern": LABEL_VALUE,
+    },
+}
+METADATA: Schema = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": _NAME,
+        "generateName": _TEXT,
+        "namespace": _NAME,
+        "labels": _LABELS,
+        "annotations": {"type": ["object", "null"], "additionalProperties": _TEXT},
+        "creationTimestamp": _TIME,
+        "deletionTimestamp": _TIME,
+        "deletionGracePeriodSeconds": _NUMBER,
+        "uid": _TEXT,
+        "generation": _NUMBER,
+        "resourceVersion": _TEXT,
+        "selfLink": _TEXT,
+        "finalizers": {"type": "array", "items": _TEXT},
+        "ownerReferences": {"type": "array", "items": {"type": "object"}},
+        "managedFields": {"type": "array"},
+    },
+    "additionalProperties": False,
+}
+
+_IP: Schema = {
+    "description": 'an IP address such as "10.0.0.2" or "fd00:10::2"',
+    "type": "string",
+    "pattern": r"^[0-9A-Fa-f:.]+$",
+}
+_PORT_NUMBER: Schema = {
+    "description": "a port from 1 to 65535",
+    "type": "integer",
+    "minimum": 1,
+    "maximum": 65535,
+}
+_PROTOCOL: Schema = {"type": "string", "enum": ["TCP", "UDP", "SCTP"]}
+_INT_OR_TEXT: Schema = {"type": ["integer", "string"]}
+
+
+def _object(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
+def _array(items: Schema) -> Schema:
+    return {"type": ["array", "null"], "items": items}
+
+
+def _kind(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
+    """A whole object; ``apiVersion`` and ``kind`` have been read before."""
+    return _object({"metadata": METADATA, **properties}, ("metadata", *required))
+
+
+_NODE = _kind(
+    {
+        "status": _object(
+            {"addresses": _array(_object({"type": _TEXT, "address": _TEXT}, ("type", "address")))},
+            ("addresses",),
+        ),
+    },
+    ("status",),
+)
+
+_CONTAINER_PORT = _object(
+    {"containerPort": _PORT_NUMBER, "protocol": _PROTOCOL, "name": _TEXT}, ("containerPort",)
+)
+_POD = _kind(
+    {
+        "spec": _object(
+            {
+                "nodeName": {"type": ["string", "null"]},
+                "hostNetwork": {"type": "boolean"},
+                "containers": _array(_object({"ports": _array(_CONTAINER_PORT)})),
+            }
+        ),
+        "status": _object(
+            {"phase": _TEXT, "podIP": _IP, "podIPs": {**_array(_object({"ip": _IP}, ("ip",))), "maxItems": 2}}
+        ),
+    },
+    ("spec",),
+)
+
+_SERVICE_PORT = _object(
+    {
+        "name": _TEXT,
+        "port": _PORT_NUMBER,
+        "protocol": _PROTOCOL,
+        "targetPort": _INT_OR_TEXT,
+        "nodePort": _NUMBER,
+    },
+    ("port",),
+)
+_SERVICE = _kind(
+    {
+        "spec": _object(
+            {
+                "type": {"type": "string", "enum": ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]},
+                "selector": _LABELS,
+                "clusterIP": _TEXT,
+                "clusterIPs": _array(_TEXT),
+                "ports": _array(_SERVICE_PORT),
+                "sessionAffinity": {"type": "string", "enum": ["None", "ClientIP"]},
+                "internalTrafficPolicy": {"type": "string", "enum": ["Cluster", "Local"]},
+                "externalTrafficPolicy": {"type": "string", "enum": ["Cluster", "Local", ""]},
+            }
+        ),
+    },
+    ("spec",),
+)
+
+_YES_NO: Schema = {"type": ["boolean", "null"]}
+_SLICE_ENDPOINT = _object(
+    {
+        "addresses": {"type": "array", "items": _TEXT, "minItems": 1},
+        "nodeName": {"type": ["string", "null"]},
+        "conditions": _object({"ready": _YES_NO, "serving": _YES_NO, "terminating": _YES_NO}),
+        "targetRef": {"type": ["object", "null"]},
+    },
+    ("addresses",),
+)
+_ENDPOINT_SLICE = _kind(
+    {
+        "addressType": {"type": "string", "enum": ["IPv4", "IPv6", "FQDN"]},
+        "endpoints": _array(_SLICE_ENDPOINT),
+        "ports": _array(
+            _object({"name": _TEXT, "port": {"type": ["integer", "null"]}, "protocol": _PROTOCOL})
+        ),
+    },
+    ("addressType",),
+)
+
+CORE_KINDS: dict[tuple[str, str], tuple[bool, Schema]] = {
+    ("v1", "Node"): (False, _NODE),
+    ("v1", "Namespace"): (False, _kind({})),
+    ("v1", "Pod"): (True, _POD),
+    ("v1", "Service"): (True, _SERVICE),
+    ("discovery.k8s.io/v1", "EndpointSlice"): (True, _ENDPOINT_SLICE),
+}
+"""(apiVersion, kind) -> whether it lives in a namespace, and its schema."""

@@ -1,0 +1,182 @@
+"""Valid manifests -> frozen objects of the model. What a schema promises is not checked again.
+
+Service and EndpointSlice are validated, and not decoded yet.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+from lace_sdn.model.labels import LabelSelector, NetworkSelector, Operator, Requirement, labels
+from lace_sdn.model.objects import (
+    Allocation,
+    BindingPolicy,
+    Namespace,
+    Network,
+    NetworkType,
+    Node,
+    Pod,
+    Port,
+    Protocol,
+    RoutingPolicy,
+    ServicePolicy,
+    Subnet,
+)
+from lace_sdn.policy.ledger import Lease
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lace_sdn.kube.manifests import Manifest
+    from lace_sdn.model.objects import Address
+
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+"""Kubernetes gives this label to every namespace (API reference: Namespace)."""
+
+Data = dict[str, Any]
+
+
+def network(manifest: Manifest) -> Network:
+    """A Network with the key that it asks for (``status.networkKey``), or 0."""
+    spec: Data = manifest.data["spec"]
+    subnets = [spec[name] for name in ("ipv4Subnet", "ipv6Subnet") if name in spec]
+    return Network(
+        _name(manifest),
+        NetworkType(spec["type"]),
+        int(manifest.data.get("status", {}).get("networkKey", 0)),
+        tuple(Subnet(ip_network(each["prefix"]), int(each["hostLocalPrefixLength"])) for each in subnets),
+        tuple(ip_network(text) for text in spec.get("externalPrefixes", ())),
+        labels(manifest.data["metadata"].get("labels")),
+        _created(manifest),
+    )
+
+
+def routing_policy(manifest: Manifest) -> RoutingPolicy:
+    """A NetworkRoutingPolicy."""
+    spec: Data = manifest.data["spec"]
+    return RoutingPolicy(
+        _name(manifest),
+        network_selector(spec["srcSelector"]),
+        network_selector(spec["destSelector"]),
+        _created(manifest),
+    )
+
+
+def service_policy(manifest: Manifest) -> ServicePolicy:
+    """A ServiceRoutingPolicy."""
+    spec: Data = manifest.data["spec"]
+    return ServicePolicy(
+        _name(manifest),
+        network_selector(spec["srcSelector"]),
+        network_selector(spec["destSelector"]),
+        label_selector(spec.get("namespaceSelector", {})),
+        _created(manifest),
+    )
+
+
+def binding_policy(manifest: Manifest) -> BindingPolicy:
+    """A NetworkBindingPolicy."""
+    spec: Data = manifest.data["spec"]
+    return BindingPolicy(
+        _name(manifest),
+        str(spec["network"]),
+        label_selector(spec.get("namespaceSelector", {})),
+        label_selector(spec.get("selector", {})),
+        int(spec["priority"]),
+        _created(manifest),
+    )
+
+
+def node(manifest: Manifest) -> Node:
+    """A Node with its addresses of type InternalIP."""
+    entries = manifest.data["status"]["addresses"]
+    return Node(
+        _name(manifest),
+        tuple(ip_address(entry["address"]) for entry in entries if entry["type"] == "InternalIP"),
+        labels(manifest.data["metadata"].get("labels")),
+    )
+
+
+def namespace(manifest: Manifest) -> Namespace:
+    """A Namespace, with the label that Kubernetes adds."""
+    return namespace_of(_name(manifest), manifest.data["metadata"].get("labels") or {})
+
+
+def namespace_of(name: str, found: Mapping[str, str]) -> Namespace:
+    """A namespace with the label that Kubernetes gives it."""
+    return Namespace(name, labels({**found, NAMESPACE_NAME_LABEL: name}))
+
+
+def pod(manifest: Manifest) -> Pod | None:
+    """A Pod; None for one that needs no network of ours: on the host's network, or ended."""
+    spec, status = manifest.data["spec"], manifest.data.get("status") or {}
+    if spec.get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
+        return None
+    metadata: Data = manifest.data["metadata"]
+    return Pod(
+        manifest.identity.namespace,
+        _name(manifest),
+        spec.get("nodeName") or "",
+        labels(metadata.get("labels")),
+        tuple(dict.fromkeys(_ports(spec))),
+        _pod_addresses(status),
+        _created(manifest),
+        str(metadata.get("uid", "")),
+    )
+
+
+def _ports(spec: Data) -> Iterator[Port]:
+    """Declared ports in their order; SCTP has no listener and no probe, so it is passed over."""
+    for container in spec.get("containers") or ():
+        for entry in container.get("ports") or ():
+            protocol = entry.get("protocol", "TCP")
+            if protocol != "SCTP":
+                yield Port(Protocol(protocol), int(entry["containerPort"]), str(entry.get("name", "")))
+
+
+def _pod_addresses(status: Data) -> tuple[Address, ...]:
+    texts = [entry["ip"] for entry in status.get("podIPs") or ()]
+    if not texts and status.get("podIP"):
+        texts = [status["podIP"]]
+    return tuple(ip_address(text) for text in texts)
+
+
+def allocations(manifest: Manifest) -> Iterator[Allocation]:
+    """The blocks of an Allocation, one a family."""
+    spec: Data = manifest.data["spec"]
+    for name in ("ipv4Block", "ipv6Block"):
+        if name in spec:
+            yield Allocation(str(spec["network"]), str(spec["node"]), ip_network(spec[name]))
+
+
+def lease(manifest: Manifest) -> Lease:
+    """What a NetworkEndpoint says that its pod was given."""
+    spec: Data = manifest.data["spec"]
+    addresses = sorted((ip_address(text) for text in spec["addresses"]), key=lambda each: each.version)
+    return Lease(manifest.identity.full_name, str(spec["node"]), str(spec["network"]), tuple(addresses))
+
+
+def label_selector(data: Data) -> LabelSelector:
+    """``matchLabels`` and ``matchExpressions`` as terms, in their order."""
+    equal = [
+        Requirement(key, Operator.IN, (value,)) for key, value in sorted(data.get("matchLabels", {}).items())
+    ]
+    terms = [
+        Requirement(term["key"], Operator(term["operator"]), tuple(term.get("values", ())))
+        for term in data.get("matchExpressions", ())
+    ]
+    return LabelSelector(tuple(equal + terms))
+
+
+def network_selector(data: Data) -> NetworkSelector:
+    """A name, or labels."""
+    return NetworkSelector(data.get("name"), label_selector(data))
+
+
+def _name(manifest: Manifest) -> str:
+    return manifest.identity.name
+
+
+def _created(manifest: Manifest) -> str:
+    return str(manifest.data["metadata"].get("creationTimestamp") or "")

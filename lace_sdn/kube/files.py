@@ -1,0 +1,77 @@
+"""Which files of a folder are manifests, and whether they changed since they were last looked at."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+_EXPECTED = "expected a folder with manifests (*.yaml, *.yml, *.json) or one such file"
+
+Signature = tuple[tuple[str, int, int, int], ...]
+"""(name, mtime in ns, size in bytes, inode) of each file, in order of name."""
+
+
+class FolderError(ValueError):
+    """There is nothing to read."""
+
+    def __init__(self, found: str, expected: str = _EXPECTED) -> None:
+        super().__init__(found)
+        self.found = found
+        self.expected = expected
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """``files`` as (name relative to the folder, path) in order of name; ``unreadable`` folders as (name, why)."""
+
+    files: tuple[tuple[str, Path], ...]
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+
+def manifest_files(path: Path) -> Found:
+    """The manifests of a folder and the folders in it, or the one file ``path``. Names with a dot first are skipped.
+
+    Raises:
+        FolderError: the path does not exist, may not be read, or holds no manifest.
+    """
+    try:
+        if not path.is_dir():
+            path.stat()
+            return Found(((path.name, path),))
+        path.iterdir()
+    except FileNotFoundError:
+        raise FolderError("does not exist") from None
+    except OSError as error:
+        raise FolderError(f"cannot be read: {error.strerror}", "expected a readable folder or file") from None
+    return _inside(path)
+
+
+def _inside(path: Path) -> Found:
+    errors: list[OSError] = []
+    files = []
+    for folder, folders, names in os.walk(path, onerror=errors.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        chosen = (name for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
+        files += [Path(folder) / name for name in chosen]
+    bad = {str(error.filename): f"cannot be read: {error.strerror}" for error in errors}
+    if str(path) in bad:
+        raise FolderError(bad[str(path)], "expected a readable folder or file")
+    unreadable = tuple(sorted((os.path.relpath(name, path), why) for name, why in bad.items()))
+    if not files and not unreadable:
+        raise FolderError("holds no manifests", "expected at least one file *.yaml, *.yml or *.json")
+    return Found(tuple(sorted((str(file.relative_to(path)), file) for file in files)), unreadable)
+
+
+def signature(found: Found) -> Signature:
+    """What changes when a file does; a file that vanished meanwhile is left out."""
+    marks = []
+    for name, file in found.files:
+        try:
+            stat = file.stat()
+        except OSError:
+            continue
+        marks.append((name, stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return tuple(marks)

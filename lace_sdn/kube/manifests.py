@@ -1,0 +1,269 @@
+"""Manifests: the objects of a file or folder, each valid by itself, with the place of every field.
+
+A bad object is left out and reported; the others stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from lace_sdn.kube import rules
+from lace_sdn.kube.documents import Document, NotYamlError, documents
+from lace_sdn.kube.files import FolderError, Found, manifest_files
+from lace_sdn.kube.problems import Finding, Path, Place, Problem, any_of, field_path, quoted
+from lace_sdn.kube.schemas import Kind, kinds
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterable, Iterator, Mapping
+
+LEFT_OUT = "the object is left out"
+FILE_LEFT_OUT = "the rest of the file is left out"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identity:
+    """What names an object in a cluster; ``namespace`` is "" for cluster-scoped kinds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    def __str__(self) -> str:
+        return f'{self.kind} "{self.full_name}"'
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One object. ``data`` has the schema's defaults filled in and is never changed; ``lines`` are of its fields."""
+
+    identity: Identity
+    data: Mapping[str, Any]
+    file: str
+    lines: Mapping[Path, int]
+
+    def place(self, path: Path = ()) -> Place:
+        """The line of a field, or of the nearest field around it that is written."""
+        return place_of(self.file, self.lines, path)
+
+    def problem(self, finding: Finding, consequence: str) -> Problem:
+        return Problem(
+            self.place(finding.path),
+            str(self.identity),
+            field_path(finding.path),
+            finding.found,
+            finding.expected,
+            consequence,
+        )
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """All valid objects in order of file and line, and everything that is wrong.
+
+    ``refused`` are the objects left out; ``unreadable`` the files (relative to the folder) that could not be
+    read to their end, with "" for the folder itself.
+    """
+
+    objects: tuple[Manifest, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    refused: frozenset[Identity] = frozenset()
+    unreadable: frozenset[str] = frozenset()
+
+    def of_kind(self, kind: str) -> Iterator[Manifest]:
+        return (found for found in self.objects if found.identity.kind == kind)
+
+
+def read(path: pathlib.Path) -> Manifests:
+    """The objects of a file, or of all .yaml, .yml and .json files of a folder and the folders in it.
+
+    Never raises for what it finds: everything wrong is a problem of the answer.
+    """
+    try:
+        found = manifest_files(path)
+    except FolderError as error:
+        return nothing(str(path), error.found, error.expected)
+    return merged([unreadable_folders(found), *(read_file(file, name) for name, file in found.files)])
+
+
+def unreadable_folders(found: Found) -> Manifests:
+    """What is known of the folders that may not be read: that they are there."""
+    consequence = "its objects are not read; those read before stay"
+    problems = tuple(Problem(Place(name), "", "", why, "", consequence) for name, why in found.unreadable)
+    return Manifests(problems=problems, unreadable=frozenset(f"{name}/" for name, _ in found.unreadable))
+
+
+def nothing(path: str, found: str, expected: str) -> Manifests:
+    """What is read where nothing can be read."""
+    consequence = "no objects are read; those read before stay"
+    return Manifests(
+        problems=(Problem(Place(path), "", "", found, expected, consequence),), unreadable=frozenset({""})
+    )
+
+
+def read_file(file: pathlib.Path, name: str) -> Manifests:
+    """The objects of one file, which problems call ``name``."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        return _unreadable(name, 0, f"cannot be read: {error.strerror}", "the file is left out")
+    except UnicodeDecodeError as error:
+        return _unreadable(name, 0, f"is not UTF-8 text (byte {error.start})", "the file is left out")
+    return parse(text.replace("\t", " ") if name.endswith(".json") else text, name)
+
+
+def parse(text: str, name: str) -> Manifests:
+    """The objects of a text, which problems call ``name``."""
+    parts = []
+    try:
+        parts += [_from_document(item, name) for document in documents(text) for item in _items(document)]
+    except NotYamlError as error:
+        parts.append(_unreadable(name, error.line, error.found, FILE_LEFT_OUT))
+    return merged(parts)
+
+
+def _unreadable(name: str, line: int, found: str, consequence: str) -> Manifests:
+    problem = Problem(Place(name, line), "", "", found, "", consequence)
+    return Manifests(problems=(problem,), unreadable=frozenset({name}))
+
+
+def _items(document: Document) -> Iterator[Document]:
+    """The document, or the objects of a ``kind: List`` (what ``kubectl get -o yaml`` prints)."""
+    data = document.data
+    if not (isinstance(data, dict) and data.get("kind") == "List" and isinstance(data.get("items"), list)):
+        yield document
+        return
+    by_item: dict[int, dict[Path, int]] = {}
+    for path, line in document.lines.items():
+        if len(path) > 1 and path[0] == "items" and isinstance(path[1], int):
+            by_item.setdefault(path[1], {})[path[2:]] = line
+    for index, item in enumerate(data["items"]):
+        yield Document(item, by_item[index])
+
+
+def _from_document(document: Document, name: str) -> Manifests:
+    data, lines = document.data, document.lines
+    kind, wrong = _kind_of(data)
+    identity = _identity(data, kind)
+    if kind is None:
+        return _left_out(identity, wrong, name, lines)
+    found = tuple(kind.findings(data))
+    if found:
+        return _left_out(identity, found, name, lines)
+    data = kind.with_defaults(data)
+    found = tuple(rules.findings(kind.name, data))
+    if found or identity is None:
+        return _left_out(identity, found, name, lines)
+    return Manifests(objects=(Manifest(identity, data, name, lines),))
+
+
+def _kind_of(data: Any) -> tuple[Kind | None, tuple[Finding, ...]]:
+    if not isinstance(data, dict):
+        return None, (Finding((), f"{quoted(data)} is no object", "expected apiVersion, kind and metadata"),)
+    version, name = data.get("apiVersion"), data.get("kind")
+    known = kinds()
+    if isinstance(version, str) and isinstance(name, str) and (version, name) in known:
+        return known[version, name], ()
+    versions = {kind.name: kind.api_version for kind in known.values()}
+    if not isinstance(name, str):
+        return None, (Finding(("kind",), "is missing", f"expected {any_of(sorted(versions))}"),)
+    if name in versions:
+        found = "is missing" if version is None else f"{quoted(version)} is unknown for {name}"
+        return None, (Finding(("apiVersion",), found, f'expected "{versions[name]}"'),)
+    close = get_close_matches(name, versions, n=1)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    return None, (
+        Finding(("kind",), f"{quoted(name)} is unknown", f"{hint}expected {any_of(sorted(versions))}"),
+    )
+
+
+def _identity(data: Any, kind: Kind | None) -> Identity | None:
+    """The object's name as far as it can be known, also when the object is bad."""
+    metadata = data.get("metadata") if isinstance(data, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(name, str):
+        return None
+    namespace = metadata.get("namespace")
+    if kind is None:
+        return Identity(str(data.get("kind", "object")), "", name)
+    if not kind.is_namespaced:
+        return Identity(kind.name, "", name)
+    return Identity(kind.name, namespace if isinstance(namespace, str) else "default", name)
+
+
+def _left_out(
+    identity: Identity | None, found: Iterable[Finding], name: str, lines: Mapping[Path, int]
+) -> Manifests:
+    subject = str(identity) if identity else ""
+    problems = tuple(
+        Problem(
+            place_of(name, lines, finding.path),
+            subject,
+            field_path(finding.path),
+            finding.found,
+            finding.expected,
+            LEFT_OUT,
+        )
+        for finding in found
+    )
+    return Manifests(problems=problems, refused=frozenset({identity} if identity else ()))
+
+
+def place_of(file: str, lines: Mapping[Path, int], path: Path) -> Place:
+    """The line of a field, or of the nearest field around it that is written."""
+    while path and path not in lines:
+        path = path[:-1]
+    return Place(file, lines.get(path, 0))
+
+
+def merged(parts: Iterable[Manifests]) -> Manifests:
+    """All parts together; of two objects with one name the first stands."""
+    objects: dict[Identity, Manifest] = {}
+    problems: list[Problem] = []
+    refused: set[Identity] = set()
+    unreadable: set[str] = set()
+    for part in parts:
+        for manifest in part.objects:
+            first = objects.setdefault(manifest.identity, manifest)
+            if first is not manifest:
+                problems.append(_duplicate(manifest, first))
+        problems += part.problems
+        refused |= part.refused
+        unreadable |= part.unreadable
+    return Manifests(tuple(objects.values()), tuple(problems), frozenset(refused), frozenset(unreadable))
+
+
+def _duplicate(second: Manifest, first: Manifest) -> Problem:
+    path: Path = ("metadata", "name")
+    finding = Finding(
+        path, f'"{second.identity.name}" is used twice', f"expected once (first at {first.place(path)})"
+    )
+    return second.problem(finding, "the second object is left out, the first one stands")
+
+
+def keep_last_good(previous: Manifests, new: Manifests) -> Manifests:
+    """``new``, with the objects of ``previous`` that are missing only because they or their file became bad.
+
+    An object that was really removed stays removed. Where an object was written twice, the one read now stands.
+    """
+    present = {manifest.identity for manifest in new.objects}
+    kept = tuple(
+        manifest
+        for manifest in previous.objects
+        if manifest.identity not in present
+        and (manifest.identity in new.refused or _is_unreadable(manifest.file, new.unreadable))
+    )
+    return Manifests(new.objects + kept, new.problems, new.refused, new.unreadable) if kept else new
+
+
+def _is_unreadable(file: str, unreadable: frozenset[str]) -> bool:
+    """Whether the file, or a folder around it (which ends in "/"; the whole is ""), could not be read."""
+    return any(
+        not name or name == file or (name.endswith("/") and file.startswith(name)) for name in unreadable
+    )

@@ -1,0 +1,77 @@
+"""A folder of manifests as a source that is polled: cheap to ask, and steady while a file is bad or half written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lace_sdn.kube.files import FolderError, Signature, manifest_files, signature
+from lace_sdn.kube.manifests import Manifests, keep_last_good, merged, nothing, read_file, unreadable_folders
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTLING_NS = 100_000_000
+"""A file changed less than this long ago may be half written, or change again within one tick of its clock."""
+
+
+@dataclass(slots=True)
+class FolderSource:
+    """The manifests of ``path`` (a folder or a file), read again when they changed.
+
+    Only files that changed are parsed again. An object whose file became bad keeps its last good state.
+    """
+
+    path: Path
+    _seen: Signature | str | None = None
+    _is_waiting: bool = False
+    _last: Manifests = field(default_factory=Manifests)
+    _parsed: dict[tuple[str, int, int, int], Manifests] = field(default_factory=dict)
+
+    def poll(self) -> bool:
+        """Whether there is something new to read, by the files' times, sizes and inodes.
+
+        A file that is being written now is given until the next poll to be whole, once.
+        """
+        now = self._look()
+        if now == self._seen:
+            return False
+        if not self._is_waiting and _is_settling(now, time.time_ns()):
+            self._is_waiting = True
+            return False
+        self._is_waiting = False
+        return True
+
+    def read(self) -> Manifests:
+        """The manifests now, with the last good state of what became bad."""
+        self._seen = self._look()
+        self._last = keep_last_good(self._last, self._read())
+        return self._last
+
+    def _look(self) -> Signature | str:
+        try:
+            return signature(manifest_files(self.path))
+        except FolderError as error:
+            return error.found
+
+    def _read(self) -> Manifests:
+        try:
+            found = manifest_files(self.path)
+        except FolderError as error:
+            return nothing(str(self.path), error.found, error.expected)
+        marks = {mark[0]: mark for mark in signature(found)}
+        parsed = {}
+        for name, file in found.files:
+            mark = marks.get(name)
+            if mark:
+                known = self._parsed.get(mark)
+                parsed[mark] = known if known and not known.unreadable else read_file(file, name)
+        self._parsed = parsed
+        return merged([unreadable_folders(found), *parsed.values()])
+
+
+def _is_settling(now: Signature | str, clock_ns: int) -> bool:
+    if isinstance(now, str):
+        return False
+    return any(0 <= clock_ns - modified < SETTLING_NS for _, modified, _, _ in now)
