@@ -6,7 +6,7 @@ MANIFESTS ?= manifests/examples/quickstart.yaml
 QUIET := .ci/quiet
 PACKAGES := openvswitch-switch iproute2 ethtool iputils-ping procps python3-venv
 
-.PHONY: help lab lab-down test bench deps venv ryu-venv lint clean
+.PHONY: help lab lab-down test bench lint goldens docs clean deps venv ryu-venv
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -25,6 +25,12 @@ bench: deps venv  ## measure codec, switch and compiler; growth and ratios, no t
 
 lint: venv  ## lint, format, types and import contracts alone
 	@.ci/lint
+
+goldens: venv  ## write the flows and groups of every scenario in flows/ anew
+	@for folder in $$(dirname $$(find flows -name cluster.yaml | sort)); do .venv/bin/lace-sdn compile --write $$folder || exit; done
+
+docs: venv  ## write the generated part of docs/pipeline.md anew
+	@.venv/bin/python -m lace_sdn.cli.document docs/pipeline.md
 
 deps:
 	@.ci/deps $(PACKAGES)

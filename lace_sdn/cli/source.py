@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from lace_sdn.kube.build import Built, build
+from lace_sdn.kube.ledger_file import read_ledger
 from lace_sdn.kube.manifests import read
-from lace_sdn.policy.ledger import Ledger, LedgerError
+from lace_sdn.policy.ledger import Ledger
+from lace_sdn.policy.relations import resolve
 
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.argument("source", metavar="DIR", type=EXISTING)
@@ -37,7 +39,7 @@ def built(source: Path) -> Built:
     result = silently_built(source, Ledger())
     for problem in result.problems:
         click.secho(str(problem), err=True, fg="red")
-    for each in result.conditions:
+    for each in (*result.conditions, *resolve(result.state).conditions):
         if not each.status:
             click.secho(f"{each.kind} {each.name}: {each.reason}: {each.message}", err=True, fg="yellow")
     return result
@@ -45,9 +47,7 @@ def built(source: Path) -> Built:
 
 def ledger_of(path: Path | None) -> Ledger:
     """The allocations in a controller's state file; none without one. Raises ClickException for a bad file."""
-    if path is None or not path.exists():
-        return Ledger()
     try:
-        return Ledger.from_json(path.read_text())
-    except (LedgerError, OSError) as error:
-        raise click.ClickException(f"{path}: {error}") from None
+        return read_ledger(path) if path else Ledger()
+    except OSError as error:
+        raise click.ClickException(str(error)) from None

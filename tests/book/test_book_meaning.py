@@ -9,6 +9,7 @@ from scenario import scenarios
 
 from lace_sdn.cli.compile import programs_text
 from lace_sdn.policy.reachability import intended
+from lace_sdn.policy.relations import resolve
 
 if TYPE_CHECKING:
     from scenario import Scenario
@@ -44,7 +45,7 @@ def test_manifests_of_the_book_are_faultless(scenario: Scenario) -> None:
 def test_bad_conditions_are_those_the_scenario_names(scenario: Scenario) -> None:
     found = [
         f"{each.kind} {each.name} {each.type} {each.status} {each.reason}"
-        for each in scenario.built.conditions
+        for each in (*scenario.built.conditions, *resolve(scenario.built.state).conditions)
         if not each.status
     ]
     assert sorted(found) == scenario.conditions
@@ -63,6 +64,5 @@ def test_oracle_says_what_the_book_says(scenario: Scenario) -> None:
 
 
 @EVERY_SCENARIO
-def test_every_line_of_the_book_asks_something(scenario: Scenario) -> None:
-    """Every scenario has connections that pass and connections that do not."""
-    assert set(scenario.expected.values()) == {True, False}
+def test_every_scenario_has_connections_that_pass(scenario: Scenario) -> None:
+    assert any(scenario.expected.values())

@@ -1,0 +1,60 @@
+"""The book of scenarios, judged by Open vSwitch: it takes the goldens, and holds exactly what they say."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from scenario import scenarios
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dummy import DummySwitch
+    from scenario import Scenario
+
+pytestmark = pytest.mark.switch
+
+LISTINGS = [
+    (scenario, path.stem) for scenario in scenarios() for path in sorted(scenario.folder.glob("*.flows"))
+]
+
+
+@pytest.fixture
+def bridge(dummy_switch: DummySwitch) -> Iterator[str]:
+    dummy_switch.add_bridge("br-book")
+    yield "br-book"
+    dummy_switch.remove_bridge("br-book")
+
+
+def install(switch: DummySwitch, bridge: str, folder: Path, node: str) -> None:
+    groups = folder / f"{node}.groups"
+    if groups.exists():
+        switch.ofctl("add-groups", bridge, str(groups))
+    switch.ofctl("replace-flows", bridge, "--bundle", str(folder / f"{node}.flows"))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "node"), LISTINGS, ids=[f"{scenario}:{node}" for scenario, node in LISTINGS]
+)
+def test_switch_holds_what_the_golden_says(
+    dummy_switch: DummySwitch, bridge: str, scenario: Scenario, node: str
+) -> None:
+    """``diff-flows`` between switch and file is empty, and the dump is the file without its comments."""
+    install(dummy_switch, bridge, scenario.folder, node)
+    golden = scenario.folder / f"{node}.flows"
+    assert dummy_switch.ofctl("diff-flows", bridge, str(golden)) == ""
+    dump = dummy_switch.ofctl("dump-flows", bridge, "--no-stats", "--no-names")
+    shown = [line.strip() for line in dump.splitlines() if "actions=" in line]
+    written = [line for line in golden.read_text().splitlines() if line and not line.startswith("#")]
+    assert sorted(shown) == sorted(written)
+
+
+def test_every_cookie_is_ours(dummy_switch: DummySwitch, bridge: str) -> None:
+    """A flow's cookie says that it belongs to Lace SDN."""
+    folder = scenarios()[0].folder
+    install(dummy_switch, bridge, folder, "node1")
+    cookies = set(re.findall(r"cookie=(0x[0-9a-f]+)", dummy_switch.ofctl("dump-flows", bridge)))
+    assert {cookie[:6] for cookie in cookies} == {"0x1ace"}
