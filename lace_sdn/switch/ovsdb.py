@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import eventlet
@@ -19,6 +19,7 @@ from lace_sdn.switch.ovsdb_plan import (
     pod_interfaces,
 )
 from lace_sdn.switch.ovsdb_schema import SCHEMA
+from lace_sdn.switch.permitted import permitted_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +98,9 @@ class OvsdbNode:
         return int(datapath_id(self.node), 16)
 
     def start(self) -> None:
-        """Connect, and stay connected, in a greenthread of its own."""
+        """Connect, and stay connected, in a greenthread of its own. Raises OSError, see ``permitted_target``."""
+        target = permitted_target(self.settings.controller, self.remote)
+        self.settings = replace(self.settings, controller=target)
         self._greenthread = eventlet.spawn(self._run)
 
     def stop(self) -> None:
