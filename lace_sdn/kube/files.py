@@ -10,8 +10,11 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 _EXPECTED = "expected a folder with manifests (*.yaml, *.yml, *.json) or one such file"
 
-Signature = tuple[tuple[str, int, int, int], ...]
-"""(name, mtime in ns, size in bytes, inode) of each file, in order of name."""
+Mark = tuple[str, int, int, int, int]
+"""(name, mtime in ns, ctime in ns, size in bytes, inode) of a file: ctime sees a changed permission too."""
+
+Signature = tuple[Mark, ...]
+"""The marks of all files, in order of name."""
 
 
 class FolderError(ValueError):
@@ -73,5 +76,5 @@ def signature(found: Found) -> Signature:
             stat = file.stat()
         except OSError:
             continue
-        marks.append((name, stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        marks.append((name, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino))
     return tuple(marks)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lace_sdn.kube.files import FolderError, Signature, manifest_files, signature
+from lace_sdn.kube.files import FolderError, Mark, Signature, manifest_files, signature
 from lace_sdn.kube.manifests import Manifests, keep_last_good, merged, nothing, read_file, unreadable_folders
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class FolderSource:
     _seen: Signature | str | None = None
     _is_waiting: bool = False
     _last: Manifests = field(default_factory=Manifests)
-    _parsed: dict[tuple[str, int, int, int], Manifests] = field(default_factory=dict)
+    _parsed: dict[Mark, Manifests] = field(default_factory=dict)
 
     def poll(self) -> bool:
         """Whether there is something new to read, by the files' times, sizes and inodes.
@@ -74,4 +74,4 @@ class FolderSource:
 def _is_settling(now: Signature | str, clock_ns: int) -> bool:
     if isinstance(now, str):
         return False
-    return any(0 <= clock_ns - modified < SETTLING_NS for _, modified, _, _ in now)
+    return any(0 <= clock_ns - modified < SETTLING_NS for _, modified, *_ in now)
