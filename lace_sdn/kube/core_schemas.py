@@ -88,7 +88,8 @@ _NODE = _kind(
         "status": _object(
             {"addresses": _array(_object({"type": _TEXT, "address": _TEXT}, ("type", "address")))},
             ("addresses",),
-        ),
+        )
+        | {"description": "status.addresses with the node's InternalIP"},
     },
     ("status",),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 Path = tuple[str | int, ...]
@@ -23,14 +24,7 @@ def field_path(path: Path) -> str:
 
 def quoted(value: object) -> str:
     """A found value as an operator wrote it: text in quotes, the rest as JSON says it, long ones cut."""
-    if isinstance(value, str):
-        text = f'"{value}"'
-    elif value is None:
-        text = "null"
-    elif isinstance(value, bool):
-        text = str(value).lower()
-    else:
-        text = str(value)
+    text = f'"{value}"' if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 120 else text[:117] + "..."
 
 

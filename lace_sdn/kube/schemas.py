@@ -186,4 +186,4 @@ def _unknown_field(path: Path, allowed: list[str], kind: str) -> Finding:
 
 def _meaning(schema: Schema, name: str) -> str:
     described = schema.get("properties", {}).get(name, {}).get("description", "")
-    return f"expected {described}" if described else ""
+    return f"expected {described or 'a value'}"

@@ -243,7 +243,7 @@ class _Space:
         owner = book.node_of(book.block_of(address))
         if owner not in (None, node):
             found = f'"{address}" lies in the block of Node "{owner}" in Network "{self.network.name}"'
-            expected = f"expected an address of the block of Node {node}"
+            expected = f'expected an address in a block of Node "{node}"'
             return Refusal("Pod", pod, Reason.ADDRESS_OF_OTHER_NODE, found, expected, item)
         return None
 
@@ -254,7 +254,7 @@ class _Space:
             without = [node for node in nodes if not book.has_block(node) and not book.grow(node)]
             if without:
                 hosts = len({pod.node for pod in self.pods})
-                found = f'"{book.subnet.prefix}" holds {book.size} blocks of /{book.length}, {hosts} nodes host its pods'
+                found = f'"{book.subnet.prefix}" holds {book.size} blocks of /{book.length}, but {hosts} nodes host its pods'
                 expected = "expected a larger prefix or smaller blocks (hostLocalPrefixLength)"
                 reason = Reason.SUBNET_TOO_SMALL
                 self.refusals.append(
@@ -277,7 +277,9 @@ class _Space:
         where = f'of Network "{self.network.name}" on Node "{pod.node}"'
         found = f"no IPv{book.family} address is left in the block {where}"
         if not book.has_block(pod.node):
-            found = f"no IPv{book.family} block is left {where}"
+            found = (
+                f'no IPv{book.family} block of Network "{self.network.name}" is left for Node "{pod.node}"'
+            )
         return Refusal(
             "Pod", pod.id, Reason.BLOCK_EXHAUSTED, found, f"expected blocks larger than /{book.length}"
         )
