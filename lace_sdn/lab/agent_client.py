@@ -33,9 +33,14 @@ def log(lab: Lab) -> Path:
     return lab.run / "agent.log"
 
 
+def is_running(lab: Lab) -> bool:
+    """Whether the agent's process is alive."""
+    return bool(processes.find(mark(lab)))
+
+
 def ensure(lab: Lab) -> None:
     """Start the agent unless it runs. Raises LabError if it does not come up."""
-    if processes.find(mark(lab)):
+    if is_running(lab):
         return
     lab.agent_socket.unlink(missing_ok=True)
     processes.start([sys.executable, "-m", "lace_sdn.lab.agent", str(lab.agent_socket)], mark(lab), log(lab))

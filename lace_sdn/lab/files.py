@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lace_sdn.kube.files import FolderError, manifest_files
 from lace_sdn.lab import LabError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_STAMP = "lab-generation.yaml"
+"""A file of one comment that makes every generation another one, so that its confirmation cannot be an older one's."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -16,41 +23,44 @@ def write_whole(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def publish(source: Path, link: Path) -> None:
-    """Copy the YAML files of ``source`` (a file or a folder) and make ``link`` point to the copy, by one rename.
+def scenario(source: Path) -> Path:
+    """What to read of ``source``: of a scenario of the book its first state, otherwise everything."""
+    return source / "cluster.yaml" if (source / "reachability.txt").exists() else source
 
-    Raises LabError if ``source`` cannot be read.
+
+def publish(source: Path, link: Path) -> None:
+    """Copy the manifests of ``source`` (a file or a folder) and make ``link`` point to the copy, by one rename.
+
+    Raises LabError if ``source`` cannot be read; ``link`` then points where it did.
     """
-    number = 1 + max((int(old.name.rpartition("-")[2]) for old in _generations(link)), default=0)
+    old = generations(link)
+    number = 1 + max((int(path.name.rpartition("-")[2]) for path in old), default=0)
     copy = link.with_name(f".{link.name}-{number}")
     try:
         _copy(source, copy)
-    except OSError as problem:
+        (copy / _STAMP).write_text(f"# Generation {number} of this lab.\n")
+    except (FolderError, OSError) as problem:
         shutil.rmtree(copy, ignore_errors=True)
-        raise LabError(f"{source}: {problem.strerror or problem}; the lab keeps what it has") from None
+        raise LabError(f"{source}: {problem}; the lab keeps what it has") from None
     pointer = link.with_name(f".{link.name}.link")
     pointer.unlink(missing_ok=True)
     pointer.symlink_to(copy.name)
     pointer.replace(link)
-    for old in _generations(link):
-        if old.name != copy.name:
-            shutil.rmtree(old, ignore_errors=True)
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def _generations(link: Path) -> list[Path]:
-    return sorted(link.parent.glob(f".{link.name}-*"))
+def generations(link: Path) -> list[Path]:
+    """The copies that ``link`` points to or pointed to; a killed command may leave more than one."""
+    return list(link.parent.glob(f".{link.name}-*"))
 
 
 def _copy(source: Path, copy: Path) -> None:
-    if source.is_file():
-        copy.mkdir(parents=True)
-        shutil.copyfile(source, copy / source.name)
-        return
-    next(source.iterdir(), None)  # a folder that cannot be read is an error, not an empty cluster
-    shutil.copytree(source, copy, ignore=_all_but_yaml)
-
-
-def _all_but_yaml(folder: str, names: list[str]) -> set[str]:
-    return {
-        name for name in names if not (Path(folder) / name).is_dir() and not name.endswith((".yaml", ".yml"))
-    }
+    found = manifest_files(source)
+    for name, why in found.unreadable:
+        raise FolderError(f"{name} {why}")
+    copy.mkdir(parents=True)
+    for name, path in found.files:
+        if name != _STAMP:
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy / name)

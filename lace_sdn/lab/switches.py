@@ -5,6 +5,8 @@ br-int is not made here: it is the controller's, who finds the node's database i
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,15 +103,10 @@ def remove(switch: Switch) -> None:
     shutil.rmtree(switch.folder, ignore_errors=True)
 
 
-def await_integration_bridge(switch: Switch, timeout: int) -> None:
-    """Wait until the controller has made br-int. Raises LabError after ``timeout`` seconds."""
-    try:
-        switch.vsctl("wait-until", "Bridge", INTEGRATION_BRIDGE, "datapath_type=netdev", timeout=timeout)
-    except LabError:
-        raise LabError(
-            f'node "{switch.node}": the controller made no bridge {INTEGRATION_BRIDGE} within {timeout} s;'
-            " `lace-sdn lab logs` shows what it says"
-        ) from None
+def has_integration_bridge(switch: Switch) -> bool:
+    """Whether the controller has made br-int, in the datapath of userspace."""
+    found = switch.vsctl("--bare", "--columns=name", "find", "Bridge", "datapath_type=netdev")
+    return INTEGRATION_BRIDGE in found.split()
 
 
 def add_pods(switch: Switch, pods: Sequence[tuple[str, str]]) -> None:
@@ -133,6 +130,24 @@ def remove_pods(switch: Switch, pods: Iterable[str]) -> None:
         for name in names[start : start + _PORTS_A_CALL]:
             words += ["--", "--if-exists", "del-port", name]
         switch.vsctl(*words[1:])
+
+
+def plugged(switch: Switch) -> set[str]:
+    """The pods that the database has interfaces of; none if the switch is not running."""
+    if not switch.is_running():
+        return set()
+    table = json.loads(switch.vsctl("--format=json", "--columns=external_ids", "list", "Interface"))
+    identities = [
+        dict(row[0][1]) for row in table["data"]
+    ]  # RFC 7047 section 5.1: ["map", [[key, value], ...]]
+    return {its["iface-id"] for its in identities if "iface-id" in its}
+
+
+def await_revalidation(switch: Switch) -> None:
+    """Wait until no packet is forwarded any more by what older flows had said."""
+    processes.run(
+        ["ovs-appctl", "-t", "ovs-vswitchd", "revalidator/wait"], env={**os.environ, **switch.environment()}
+    )
 
 
 def _start_daemons(switch: Switch) -> None:

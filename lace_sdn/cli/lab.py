@@ -1,0 +1,206 @@
+"""``lace-sdn lab``: a cluster on this machine, with real switches and real packets."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+
+from lace_sdn.cli import lab_view
+from lace_sdn.lab import LabError, agent_client, cluster, control, desired, netns, pods, processes, reach
+from lace_sdn.lab.names import Lab
+from lace_sdn.lab.switches import Switch
+from lace_sdn.policy.reachability import intended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from lace_sdn.kube.build import Built
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+_RUNS_PROGRAMS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+_MANIFESTS = click.option(
+    "-f",
+    "--filename",
+    "source",
+    required=True,
+    metavar="FILE_OR_DIR",
+    type=click.Path(path_type=Path),
+    help="Kubernetes objects in YAML: a file, a folder, or a scenario of the book in flows/.",
+)
+
+
+def _on_a_lab(command: Command) -> Command:
+    """``--name``, and errors of the lab as errors of the command."""
+
+    @click.option(
+        "--name", default="lab", show_default=True, metavar="NAME", help="Which lab; several may run."
+    )
+    @functools.wraps(command)
+    def with_lab(*arguments: Any, name: str, **options: Any) -> Any:
+        try:
+            return command(Lab(name), *arguments, **options)
+        except LabError as problem:
+            raise click.ClickException(str(problem)) from None
+
+    return with_lab  # type: ignore[return-value]
+
+
+@click.group
+def lab() -> None:
+    """A cluster on this machine: each node a network namespace with its own Open vSwitch, each pod a namespace.
+
+    Needs root; changes nothing outside its own namespaces and /run/lace-sdn/NAME.
+    """
+
+
+@lab.command
+@_MANIFESTS
+@click.option(
+    "--probe/--no-probe", default=False, help="End with the matrix of reachability, by real packets."
+)
+@_on_a_lab
+def up(its: Lab, source: Path, *, probe: bool) -> None:
+    """Start a lab from manifests, or complete the one that is there; ends when every flow is confirmed."""
+    built = _with_progress(cluster.up, its, source)
+    differences = _probe(its, built) if probe else 0
+    lab_view.print_next_steps(its, source, built.state)
+    _exit_for(built, differences)
+
+
+@lab.command
+@_MANIFESTS
+@click.option(
+    "--probe/--no-probe", default=False, help="End with the matrix of reachability, by real packets."
+)
+@_on_a_lab
+def apply(its: Lab, source: Path, *, probe: bool) -> None:
+    """Replace the running lab's objects by these, live; what is not concerned goes on undisturbed.
+
+    Pods whose network changed are created anew, as deleting them in Kubernetes would.
+    """
+    built = _with_progress(cluster.apply, its, source)
+    _exit_for(built, _probe(its, built) if probe else 0)
+
+
+@lab.command
+@click.option("--json", "as_json", is_flag=True, help="For machines: every connection, intended and found.")
+@_on_a_lab
+def probe(its: Lab, *, as_json: bool) -> None:
+    """Try every pod to every pod's declared ports and ICMP with real packets, and compare with what is intended.
+
+    A packet is judged where it arrives, not only by its answer. Exit status 1 if anything is not as intended.
+    """
+    built = desired.live(its)
+    if not as_json:
+        _exit_for(None, _probe(its, built))
+    meant = intended(built.state)
+    findings = reach.measure(its, built.state, meant)
+    click.echo(json.dumps(lab_view.findings_as_json(meant, findings), indent=1))
+    _exit_for(None, sum(not reach.is_as_intended(meant[each], findings[each]) for each in meant))
+
+
+@lab.command(name="exec", context_settings=_RUNS_PROGRAMS)
+@click.argument("pod")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@_on_a_lab
+def execute(its: Lab, pod: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND inside a pod (namespace/name) with its network; its exit status is passed on."""
+    desired.live(its)
+    _one_of(pod, pods.recorded(its), "pod", its)
+    _become(netns.command(its.pod_namespace(pod), *command), processes.marked(its.pod(pod)))
+
+
+@lab.command(context_settings=_RUNS_PROGRAMS)
+@click.argument("node")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@_on_a_lab
+def node(its: Lab, node: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND in a node; ovs-vsctl, ovs-ofctl and ovs-appctl talk to that node's switch."""
+    _one_of(node, desired.live(its).state.node_by_name, "node", its)
+    environment = processes.marked(its.run / "exec") | Switch(its, node).environment()
+    _become(netns.command(its.node_namespace(node), *command), environment)
+
+
+@lab.command
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@_on_a_lab
+def status(its: Lab, *, as_json: bool) -> None:
+    """Show nodes, pods and processes, and whether everything is programmed. Exit status 1 if it is not."""
+    now = lab_view.status_of(its, desired.live(its))
+    if as_json:
+        click.echo(json.dumps(now, indent=1))
+    else:
+        lab_view.print_status(now)
+    if not now["programmed"]:
+        raise SystemExit(1)
+
+
+@lab.command
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now.")
+@click.option("-n", "--lines", default=20, show_default=True, help="Lines of each log to begin with.")
+@_on_a_lab
+def logs(its: Lab, *, follow: bool, lines: int) -> None:
+    """Print the logs of controller, agent and switches."""
+    desired.live(its)
+    files = [control.log(its), agent_client.log(its), *sorted(its.nodes.glob("*/*.log"))]
+    paths = [str(path) for path in files if path.exists()]
+    _become(["tail", f"--lines={lines}", *(["--follow=name"] if follow else []), *paths], dict(os.environ))
+
+
+@lab.command
+@_on_a_lab
+def down(its: Lab) -> None:
+    """Remove the lab: its processes, namespaces and folder, and nothing else."""
+    was_there = cluster.down(its)
+    click.echo(f'Lab "{its.name}" is removed.' if was_there else f'There is no lab "{its.name}".')
+
+
+def _with_progress(change: Callable[..., Built], its: Lab, source: Path) -> Built:
+    with lab_view.progress() as tell:
+        built = change(its, source, tell)
+    for problem in built.problems:
+        click.secho(str(problem), err=True, fg="red")
+    for each in built.conditions:
+        if not each.status:
+            click.secho(f"{each.kind} {each.name}: {each.reason}: {each.message}", err=True, fg="yellow")
+    return built
+
+
+def _probe(its: Lab, built: Built) -> int:
+    """Print the matrices; the number of differences."""
+    meant = intended(built.state)
+    with lab_view.progress() as tell:
+        tell(f"probing {len(meant)} connections with real packets")
+        findings = reach.measure(its, built.state, meant)
+    return lab_view.print_findings(Console(), meant, findings)
+
+
+def _exit_for(built: Built | None, differences: int) -> None:
+    if differences or (built is not None and built.problems):
+        raise SystemExit(1)
+    if built is None:
+        raise SystemExit(0)
+
+
+def _one_of(name: str, known: Iterable[str], what: str, its: Lab) -> None:
+    names = sorted(known)
+    if name in names:
+        return
+    close = get_close_matches(name, names, n=1)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    raise LabError(f'no {what} "{name}" in lab "{its.name}"; {hint}there are: {", ".join(names) or "none"}')
+
+
+def _become(arguments: list[str], environment: Mapping[str, str]) -> None:
+    cluster.check_root()
+    try:
+        os.execvpe(arguments[0], arguments, environment)  # noqa: S606 - no shell: the command is the operator's own
+    except FileNotFoundError:
+        raise LabError(f'the program "{arguments[0]}" is not installed; {processes.INSTALL}') from None

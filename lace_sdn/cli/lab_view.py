@@ -1,0 +1,185 @@
+"""How the lab shows itself: progress, matrices, status, and what to try next."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lace_sdn.cli.matrix_view import connection_name, matrices
+from lace_sdn.kube.generation import generation
+from lace_sdn.lab import agent_client, control, pods, reach
+from lace_sdn.lab.switches import Switch
+from lace_sdn.policy.reachability import probe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from lace_sdn.kube.build import Built
+    from lace_sdn.lab.names import Lab
+    from lace_sdn.lab.reach import Finding
+    from lace_sdn.model.cluster import ClusterState
+    from lace_sdn.policy.oracle import Connection
+
+_MOST_DIFFERENCES = 30
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Shows the step that is under way, and how long each took; on standard error, so that output stays output."""
+    console = Console(stderr=True)
+    began = time.monotonic()
+    current = ""
+
+    def finish() -> None:
+        if current:
+            console.print(f"[green]✓[/] {current} [dim]{time.monotonic() - began:.1f} s[/]", highlight=False)
+
+    with console.status("") as line:
+
+        def tell(step: str) -> None:
+            nonlocal began, current
+            finish()
+            began, current = time.monotonic(), step
+            line.update(f"{step} ...")
+
+        yield tell
+    finish()
+
+
+def print_findings(
+    console: Console, meant: Mapping[Connection, bool], findings: Mapping[Connection, Finding]
+) -> int:
+    """The probed matrix beside the intended one, then each difference; the number of differences."""
+    different = [each for each in meant if not reach.is_as_intended(meant[each], findings[each])]
+    found = {each: finding.found is reach.Found.ALLOW for each, finding in findings.items()}
+    console.print(matrices(meant, found, set(different)))
+    for connection in different[:_MOST_DIFFERENCES]:
+        finding = findings[connection]
+        wanted = "allow" if meant[connection] else "deny"
+        told = f" ({finding.detail})" if finding.detail else ""
+        console.print(
+            f"[bold red]✗[/] {connection_name(connection)}: {finding.found}{told}, intended: {wanted}"
+        )
+    if len(different) > _MOST_DIFFERENCES:
+        console.print(f"... and {len(different) - _MOST_DIFFERENCES} more")
+    verdict = (
+        f"[bold red]{len(different)} are not as intended.[/]"
+        if different
+        else "[bold green]all as intended.[/]"
+    )
+    console.print(f"{len(meant)} connections probed: {verdict}", highlight=False)
+    return len(different)
+
+
+def findings_as_json(
+    meant: Mapping[Connection, bool], findings: Mapping[Connection, Finding]
+) -> list[dict[str, Any]]:
+    """One object a connection."""
+    return [
+        {
+            "from": connection.source,
+            "to": connection.destination,
+            "probe": probe_name(connection.protocol, connection.port),
+            "family": connection.family,
+            "intended": "allow" if meant[connection] else "deny",
+            "found": finding.found,
+            "detail": finding.detail,
+        }
+        for connection, finding in findings.items()
+    ]
+
+
+def print_next_steps(its: Lab, source: Path, state: ClusterState) -> None:
+    """What an operator may want to do with the lab that is up."""
+    name = "" if its.name == "lab" else f" --name {its.name}"
+    first_node = state.nodes[0].name
+    steps = [
+        (
+            f"edit {source}, lace-sdn lab apply{name} --probe -f {source}",
+            "change a policy, watch the matrix change",
+        ),
+        (f"lace-sdn lab node{name} {first_node} -- ovs-ofctl dump-flows br-int", "the flows of a node"),
+    ]
+    if state.endpoints:
+        pod = state.endpoints[0].id
+        steps.append((f"lace-sdn lab exec{name} {pod} -- ip address", "a command inside a pod"))
+    steps.append(("make lab-down" if not name else f"lace-sdn lab down{name}", "remove it all"))
+    click.echo("\nTry next:")
+    for command, why in steps:
+        click.echo(f"  {command}\n      {why}")
+
+
+def status_of(its: Lab, built: Built) -> dict[str, Any]:
+    """Nodes, pods and processes of a lab, as they are."""
+    said = control.status(its)
+    confirmed = said.get("nodes", {})
+    is_current = said.get("generation") == generation(its.manifests)
+    attached = pods.recorded(its)
+    nodes = {
+        node.name: {
+            "addresses": [str(address) for address in node.addresses],
+            "switch": Switch(its, node.name).is_running(),
+            "programmed": is_current and confirmed.get(node.name, {}).get("programmed", False),
+            "flows": confirmed.get(node.name, {}).get("flows", 0),
+        }
+        for node in built.state.nodes
+    }
+    its_pods = {
+        endpoint.id: {
+            "node": endpoint.node,
+            "network": endpoint.network,
+            "addresses": [str(address) for address in endpoint.addresses],
+            "attached": attached.get(endpoint.id) == pods.Pod.of(endpoint),
+            "programmed": endpoint.id in confirmed.get(endpoint.node, {}).get("endpoints", []),
+        }
+        for endpoint in built.state.endpoints
+    }
+    alive = {"controller": control.is_running(its), "agent": agent_client.is_running(its)}
+    return {
+        "name": its.name,
+        "programmed": all(each["programmed"] for each in [*nodes.values(), *its_pods.values()]),
+        "processes": alive,
+        "nodes": nodes,
+        "pods": its_pods,
+        "problems": [str(problem) for problem in built.problems],
+    }
+
+
+def print_status(now: Mapping[str, Any]) -> None:
+    """``status_of`` as tables."""
+    console = Console()
+    nodes = _table("node", "addresses", "switch", "programmed", "flows")
+    for name, node in now["nodes"].items():
+        nodes.add_row(
+            name,
+            " ".join(node["addresses"]),
+            _word(node["switch"], "running", "down"),
+            _word(node["programmed"], "yes", "no"),
+            str(node["flows"]),
+        )
+    its_pods = _table("pod", "node", "network", "addresses", "attached", "programmed")
+    for name, pod in now["pods"].items():
+        words = (_word(pod[state], "yes", "no") for state in ("attached", "programmed"))
+        its_pods.add_row(name, pod["node"], pod["network"], " ".join(pod["addresses"]), *words)
+    console.print(nodes, its_pods)
+    for process, is_alive in now["processes"].items():
+        console.print(f"{process}: {_word(is_alive, 'running', 'down')}")
+    for problem in now["problems"]:
+        console.print(problem, style="red", markup=False)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def _word(is_good: bool, good: str, bad: str) -> str:
+    return f"[green]{good}[/]" if is_good else f"[bold red]{bad}[/]"

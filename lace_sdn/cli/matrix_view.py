@@ -1,0 +1,73 @@
+"""Who reaches whom as a grid: a row for each source, a column for each destination, both numbered so that grids stay narrow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from lace_sdn.policy.reachability import probe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from rich.console import RenderableType
+
+    from lace_sdn.policy.oracle import Connection
+
+LEGEND = Text.assemble(
+    ("● ", "green"), "everything  ", ("◐ ", "yellow"), "some of it  ", ("· ", "dim"), "nothing  ",
+    ("■ ", "bold white on red"), "not as intended", style="dim",
+)  # fmt: skip
+"""Everything: the destination's declared ports and ICMP, in each address family that both have."""
+
+
+def matrix_table(
+    passes: Mapping[Connection, bool], title: str = "intended", different: Collection[Connection] = ()
+) -> Table:
+    """A grid of ``passes``; cells with one of ``different`` are marked."""
+    names = sorted({connection.source for connection in passes} | {each.destination for each in passes})
+    cells: dict[tuple[str, str], list[Connection]] = {}
+    for connection in passes:
+        cells.setdefault((connection.source, connection.destination), []).append(connection)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1)
+    )
+    table.add_column("from \\ to", no_wrap=True)
+    for number in range(1, len(names) + 1):
+        table.add_column(str(number), justify="center")
+    for number, source in enumerate(names, start=1):
+        row = [_cell(cells.get((source, destination), []), passes, different) for destination in names]
+        table.add_row(f"{number:>2} {source}", *row)
+    return table
+
+
+def matrices(
+    intended: Mapping[Connection, bool], found: Mapping[Connection, bool], different: Collection[Connection]
+) -> RenderableType:
+    """What real packets did beside what the objects mean."""
+    beside = Table.grid(padding=(0, 4))
+    beside.add_row(
+        matrix_table(found, "probed with real packets", different), matrix_table(intended, "intended")
+    )
+    return Group(beside, Text(), LEGEND)
+
+
+def connection_name(connection: Connection) -> str:
+    """``shop/web-0 -> shop/db-0 tcp/5432 v4``."""
+    probe = probe_name(connection.protocol, connection.port)
+    return f"{connection.source} -> {connection.destination} {probe} v{connection.family}"
+
+
+def _cell(
+    asked: list[Connection], passes: Mapping[Connection, bool], different: Collection[Connection]
+) -> Text:
+    if not asked:
+        return Text(" ")
+    passing = sum(passes[connection] for connection in asked)
+    sign, style = ("●", "green") if passing == len(asked) else ("◐", "yellow") if passing else ("·", "dim")
+    if any(connection in different for connection in asked):
+        return Text(sign if passing else "■", style="bold white on red")
+    return Text(sign, style=style)

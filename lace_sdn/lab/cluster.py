@@ -1,0 +1,196 @@
+"""A lab as a whole: brought to what manifests ask for, from whatever state it is in, and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from lace_sdn.kube.generation import generation
+from lace_sdn.kube.ledger_file import write_ledger
+from lace_sdn.lab import (
+    LabError,
+    agent_client,
+    control,
+    desired,
+    links,
+    netns,
+    pods,
+    processes,
+    switches,
+    underlay,
+)
+from lace_sdn.lab.files import publish, scenario
+from lace_sdn.lab.switches import Switch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from lace_sdn.kube.build import Built
+    from lace_sdn.lab.names import Lab
+    from lace_sdn.lab.pods import Pod
+    from lace_sdn.model.cluster import ClusterState
+
+    Tell = Callable[[str], None]
+    """Called with each step in words, when it begins."""
+
+_BRIDGE_TIMEOUT = 30.0
+_PROGRAM_TIMEOUT = 60.0
+_LOCK_TIMEOUT = 60.0
+
+
+def up(lab: Lab, source: Path, tell: Tell) -> Built:
+    """Make the lab, or complete or change the one that is there, until every flow is confirmed.
+
+    Raises LabError for whatever an operator can put right; a next ``up`` or ``down`` goes on from there.
+    """
+    check_machine()
+    with _alone(lab):
+        return _converge(lab, scenario(source), tell)
+
+
+def apply(lab: Lab, source: Path, tell: Tell) -> Built:
+    """Replace the objects of a running lab; what is not concerned goes on undisturbed. Raises LabError."""
+    desired.live(lab)
+    return up(lab, source, tell)
+
+
+def down(lab: Lab) -> bool:
+    """Remove everything of the lab, and nothing else, whatever state it is in; False if there was nothing."""
+    check_root()
+    with _alone(lab):
+        names = netns.names(lab.namespace_prefix)
+        there = bool(names) or lab.run.exists() or bool(processes.find(lab.run))
+        processes.stop(lab.run)
+        for name in names:
+            netns.remove(name)
+        shutil.rmtree(lab.run, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            lab.run.parent.rmdir()  # the last lab takes the folder with it
+        return there
+
+
+def check_machine() -> None:
+    """Raises LabError if this is not root or a program is missing."""
+    check_root()
+    switches.check_programs()
+
+
+def check_root() -> None:
+    """Raises LabError unless this is root."""
+    if os.geteuid() != 0:
+        raise LabError("a lab is made of network namespaces: run it as root")
+
+
+def _converge(lab: Lab, source: Path, tell: Tell) -> Built:
+    tell("reading the manifests")
+    built = desired.next_state(lab, source)
+    addresses = underlay.addresses(built.state.nodes)
+    if not addresses:
+        raise LabError(f"{source}: no Node among the objects; expected at least one, with an InternalIP")
+    for node in addresses:
+        lab.node(node)  # says so if its name is too long, before anything is made
+    lab.run.mkdir(parents=True, exist_ok=True)
+    there = _remove_what_goes(lab, built.state, tell)
+    _make_nodes(lab, addresses, tell)
+    if not lab.manifests.exists():
+        _publish(lab, source, built)
+    tell("starting the controller")
+    control.ensure(lab)
+    control.await_bridges(lab, addresses, _BRIDGE_TIMEOUT)
+    _make_pods(lab, built.state, there, tell)
+    tell("waiting until every node has confirmed its flows")
+    _publish(lab, source, built)
+    _await_programmed(lab, built.state)
+    return built
+
+
+def _remove_what_goes(lab: Lab, state: ClusterState, tell: Tell) -> dict[str, Pod]:
+    """Remove pods and nodes that are no longer wanted, and leftovers of killed commands; return the pods that stay."""
+    recorded = pods.recorded(lab)
+    leaving = pods.change(recorded, pods.wanted(state)).detach
+    staying = {name: pod for name, pod in pods.whole(lab, recorded).items() if pod not in leaving}
+    if leaving:
+        tell(f"removing {len(leaving)} pods")
+    if agent_client.is_running(lab):
+        agent_client.settle(lab, [endpoint for endpoint in state.endpoints if endpoint.id in staying])
+    pods.detach(lab, leaving)
+    for node in _nodes_there(lab) - state.node_by_name.keys():
+        tell(f"removing node {node}")
+        switches.remove(Switch(lab, node))
+    _sweep(lab, state)
+    return staying
+
+
+def _sweep(lab: Lab, state: ClusterState) -> None:
+    """Leftovers that no record knows: namespaces, and ports of pods that were never finished."""
+    wanted = {lab.underlay_namespace, *map(lab.node_namespace, state.node_by_name)}
+    wanted |= {lab.pod_namespace(endpoint.id) for endpoint in state.endpoints}
+    for name in set(netns.names(lab.namespace_prefix)) - wanted:
+        netns.remove(name)
+    for node in _nodes_there(lab):
+        switch = Switch(lab, node)
+        mine = {endpoint.id for endpoint in state.endpoints if endpoint.node == node}
+        switches.remove_pods(switch, switches.plugged(switch) - mine)
+
+
+def _make_nodes(lab: Lab, addresses: dict[str, tuple[str, ...]], tell: Tell) -> None:
+    tell(f"making {len(addresses)} nodes")
+    links.ensure_underlay(lab.underlay_namespace)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
+        made = [workers.submit(switches.ensure, Switch(lab, node), its) for node, its in addresses.items()]
+        for each in made:
+            each.result()
+
+
+def _make_pods(lab: Lab, state: ClusterState, there: dict[str, Pod], tell: Tell) -> None:
+    coming = pods.change(there, pods.wanted(state)).attach
+    if coming:
+        tell(f"making {len(coming)} pods")
+    pods.attach(lab, coming)
+    pods.ensure_ports(lab, there.values())
+    agent_client.ensure(lab)
+    agent_client.settle(lab, state.endpoints)
+
+
+def _publish(lab: Lab, source: Path, built: Built) -> None:
+    """The allocations first: whoever reads the manifests finds them made."""
+    write_ledger(lab.ledger, built.ledger)
+    publish(source, lab.manifests)
+
+
+def _await_programmed(lab: Lab, state: ClusterState) -> None:
+    expected = {
+        node: frozenset(endpoint.id for endpoint in state.endpoints if endpoint.node == node)
+        for node in state.node_by_name
+    }
+    control.await_programmed(lab, generation(lab.manifests), expected, _PROGRAM_TIMEOUT)
+    for node in state.node_by_name:
+        switches.await_revalidation(Switch(lab, node))
+
+
+def _nodes_there(lab: Lab) -> set[str]:
+    return {folder.name for folder in lab.nodes.iterdir()} if lab.nodes.exists() else set()
+
+
+@contextlib.contextmanager
+def _alone(lab: Lab) -> Iterator[None]:
+    """One command at a time changes a lab. The kernel frees the name with the process, however it ends."""
+    deadline = time.monotonic() + _LOCK_TIMEOUT
+    with socket.socket(socket.AF_UNIX) as lock:
+        while True:
+            try:
+                lock.bind(f"\0lace-sdn-lab-{lab.name}")
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise LabError(
+                        f'another command is changing lab "{lab.name}"; try again when it is done'
+                    ) from None
+                time.sleep(0.1)
+        yield
