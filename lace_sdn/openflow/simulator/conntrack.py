@@ -1,0 +1,257 @@
+"""Connection tracking as an explicit, frozen state: zones with entries, and what one packet does to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from lace_sdn.openflow.fields import State
+from lace_sdn.openflow.simulator.protocols import (
+    ICMP_PROTOCOLS,
+    Phase,
+    Update,
+    first_phase,
+    kernel_update,
+    may_start,
+    userspace_update,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lace_sdn.openflow.actions import Nat
+
+ICMP_TYPE_BITS: Final = 8
+LAST_PORT: Final = 0xFFFF
+
+
+class Tracker(Enum):
+    """Whose conntrack: Open vSwitch's userspace datapath, or the kernel's (+new lasts until a reply)."""
+
+    USERSPACE = "userspace"
+    KERNEL = "kernel"
+
+    def update(self, protocol: int, phase: Phase, is_reply: bool, tcp_flags: int) -> tuple[Update, Phase]:
+        """What the next packet of a connection is to it, and the phase after it."""
+        rule = userspace_update if self is Tracker.USERSPACE else kernel_update
+        return rule(protocol, phase, is_reply, tcp_flags)
+
+
+class Tuple(NamedTuple):
+    """What identifies a packet's connection. For ICMP a port is the identifier and the type that this side sends."""
+
+    eth_type: int
+    protocol: int
+    source: int
+    destination: int
+    source_port: int
+    destination_port: int
+
+    @property
+    def reversed(self) -> Tuple:
+        return Tuple(
+            self.eth_type,
+            self.protocol,
+            self.destination,
+            self.source,
+            self.destination_port,
+            self.source_port,
+        )
+
+    @property
+    def icmp_type(self) -> int:
+        return self.source_port & ((1 << ICMP_TYPE_BITS) - 1)
+
+
+Key = tuple[int, Tuple]
+"""Zone, tuple of the original direction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A committed connection. ``reply`` is not the reverse of ``original`` when addresses are translated."""
+
+    zone: int
+    original: Tuple
+    reply: Tuple
+    phase: Phase
+    mark: int = 0
+    label: int = 0
+
+    @property
+    def key(self) -> Key:
+        return (self.zone, self.original)
+
+    @property
+    def is_translated(self) -> bool:
+        return self.reply != self.original.reversed
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A packet as the tracker sees it. ``tuple``: None if it has none that can be tracked.
+
+    ``is_error``: an ICMP error, whose tuple is that of the packet it quotes, turned round. ``state``: ct_state that an
+    earlier zone left (the userspace tracker adds to it). ``entry``: the entry that the last zone found.
+    """
+
+    tuple: Tuple | None
+    tcp_flags: int = 0
+    is_error: bool = False
+    state: int = 0
+    entry: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The ``ct`` action. ``mark`` and ``label``: (value, mask) to write."""
+
+    zone: int
+    commit: bool = False
+    nat: Nat | None = None
+    mark: tuple[int, int] = (0, 0)
+    label: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the packet carries on: ct_state, and ct_mark and ct_label of ``entry``. ``tuple``: after translation."""
+
+    state: int
+    tuple: Tuple | None = None
+    entry: Entry | None = None
+
+    @property
+    def mark(self) -> int:
+        return self.entry.mark if self.entry else 0
+
+    @property
+    def label(self) -> int:
+        return self.entry.label if self.entry else 0
+
+
+@dataclass(frozen=True)
+class Conntrack:
+    """All zones of one bridge. Time does not pass: entries stay until they are forgotten."""
+
+    tracker: Tracker = Tracker.USERSPACE
+    entries: Mapping[Key, Entry] = field(default_factory=lambda: MappingProxyType({}))
+    replies: Mapping[Key, Tuple] = field(default_factory=lambda: MappingProxyType({}))
+    """Zone and reply tuple -> original tuple."""
+
+    def track(self, seen: Sighting, request: Request) -> tuple[Conntrack, Outcome]:
+        """What ``ct`` does with this packet, and the state after it (ovs-actions(7), "The ct action")."""
+        if seen.tuple is None:
+            return self, Outcome(State.INV | State.TRK)
+        cached = self.entries.get(seen.entry) if seen.entry else None
+        if cached is not None and cached.zone == request.zone:
+            return self._write(cached, request, Outcome(seen.state, seen.tuple))
+        found = self._find(request.zone, seen.tuple)
+        if found is None:
+            return self._unknown(seen, seen.tuple, request)
+        entry, is_reply = found
+        reply_bit = State.RPL if is_reply else 0
+        state = seen.state if self.tracker is Tracker.USERSPACE else 0
+        if seen.is_error:
+            outcome = Outcome(state | State.REL | reply_bit | State.TRK, seen.tuple)
+            return self._translated(entry, is_reply, request, outcome)
+        update, phase = self.tracker.update(seen.tuple.protocol, entry.phase, is_reply, seen.tcp_flags)
+        if update is Update.STARTS_ANEW:
+            return self._without(entry).track(replace(seen, entry=None), request)
+        states = {
+            Update.VALID: (state | State.EST | reply_bit) & ~State.NEW,
+            Update.STILL_NEW: state | State.NEW,
+            Update.INVALID: State.INV,
+        }
+        outcome = Outcome(states[update] | State.TRK, seen.tuple)
+        return self._translated(replace(entry, phase=phase), is_reply, request, outcome)
+
+    def forget(self, zone: int) -> Conntrack:
+        """Without the entries of ``zone``, as ``ovs-ofctl ct-flush-zone``."""
+        return replace(
+            self,
+            entries=MappingProxyType({key: each for key, each in self.entries.items() if key[0] != zone}),
+            replies=MappingProxyType({key: each for key, each in self.replies.items() if key[0] != zone}),
+        )
+
+    def _find(self, zone: int, packet: Tuple) -> tuple[Entry, bool] | None:
+        entry = self.entries.get((zone, packet))
+        if entry is not None:
+            return entry, False
+        original = self.replies.get((zone, packet))
+        return None if original is None else (self.entries[zone, original], True)
+
+    def _unknown(self, seen: Sighting, packet: Tuple, request: Request) -> tuple[Conntrack, Outcome]:
+        if seen.is_error or not may_start(packet.protocol, seen.tcp_flags, packet.icmp_type):
+            return self, Outcome(State.INV | State.TRK, packet)
+        outcome = Outcome(State.NEW | State.TRK, packet)
+        if not request.commit:
+            return self, outcome
+        reply = self._reply_of(request.zone, packet, request.nat)
+        entry = Entry(request.zone, packet, reply, first_phase(packet.protocol))
+        return self._translated(entry, False, request, outcome)
+
+    def _reply_of(self, zone: int, packet: Tuple, nat: Nat | None) -> Tuple:
+        """What replies will look like; a source port that another connection's replies use is moved on."""
+        reply = packet.reversed
+        if nat is None or nat.is_source is None:
+            return reply
+        address = int(nat.address) if nat.address is not None else None
+        if not nat.is_source:
+            port = reply.source_port if nat.port is None else nat.port
+            return reply._replace(source=reply.source if address is None else address, source_port=port)
+        port = reply.destination_port if nat.port is None else nat.port
+        reply = reply._replace(
+            destination=reply.destination if address is None else address, destination_port=port
+        )
+        while (zone, reply) in self.replies and reply.destination_port < LAST_PORT:
+            reply = reply._replace(destination_port=reply.destination_port + 1)
+        return reply
+
+    def _translated(
+        self, entry: Entry, is_reply: bool, request: Request, outcome: Outcome
+    ) -> tuple[Conntrack, Outcome]:
+        if request.nat is None or not entry.is_translated or outcome.tuple is None:
+            return self._write(entry, request, outcome)
+        after = entry.original.reversed if is_reply else entry.reply.reversed
+        bits = (State.SNAT if after.source != outcome.tuple.source else 0) | (
+            State.DNAT if after.destination != outcome.tuple.destination else 0
+        )
+        return self._write(entry, request, Outcome(outcome.state | bits, after))
+
+    def _write(self, entry: Entry, request: Request, outcome: Outcome) -> tuple[Conntrack, Outcome]:
+        written = replace(
+            entry,
+            mark=_masked(entry.mark, request.mark),
+            label=_masked(entry.label, request.label),
+        )
+        after = replace(
+            self,
+            entries=MappingProxyType({**self.entries, written.key: written}),
+            replies=MappingProxyType({(written.zone, written.reply): written.original, **self.replies}),
+        )
+        return after, replace(outcome, entry=written)
+
+    def _without(self, entry: Entry) -> Conntrack:
+        entries, replies = dict(self.entries), dict(self.replies)
+        del entries[entry.key]
+        replies.pop((entry.zone, entry.reply), None)
+        return replace(self, entries=MappingProxyType(entries), replies=MappingProxyType(replies))
+
+
+def _masked(old: int, written: tuple[int, int]) -> int:
+    value, mask = written
+    return (old & ~mask) | (value & mask)
+
+
+def icmp_port(identifier: int, icmp_type: int) -> int:
+    """A ``Tuple``'s port for the side that sends ``icmp_type``."""
+    return identifier << ICMP_TYPE_BITS | icmp_type
+
+
+def is_trackable_icmp(protocol: int, icmp_type: int) -> bool:
+    """Echo and its reply; everything else but errors has no connection (neighbour discovery is invalid)."""
+    form = ICMP_PROTOCOLS[protocol]
+    return icmp_type in (form.echo, form.echo_reply)

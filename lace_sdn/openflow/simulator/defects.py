@@ -1,0 +1,115 @@
+"""What a switch would accept in silence, or refuse: overlaps, jumps to nowhere, missing groups, flows nothing can hit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Resubmit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from lace_sdn.openflow.actions import Action
+    from lace_sdn.openflow.flow import BridgeProgram, Flow
+    from lace_sdn.openflow.match import Match
+
+
+def defects(program: BridgeProgram, tables: Mapping[int, Iterable[int]]) -> tuple[str, ...]:
+    """A sentence a defect, none for a sound program. ``tables``: each declared table -> where its flows may go on."""
+    return (
+        *_jumps(program, {number: frozenset(targets) for number, targets in tables.items()}),
+        *_missing_groups(program),
+        *_overlaps(program.flows),
+        *_hidden(program.flows),
+        *_unreached(program),
+    )
+
+
+def targets(actions: Iterable[Action]) -> Iterator[int]:
+    """The tables where a packet goes on."""
+    for action in actions:
+        if isinstance(action, Goto | Resubmit | Ct):
+            target = action.table
+            if target is not None:
+                yield target
+
+
+def _jumps(program: BridgeProgram, tables: Mapping[int, frozenset[int]]) -> Iterator[str]:
+    for flow in program.flows:
+        if flow.table not in tables:
+            yield f"table {flow.table} is not declared: {flow}"
+            continue
+        for target in targets(flow.actions):
+            if target not in tables:
+                yield f"table {target} is not declared: {flow}"
+            elif target <= flow.table:
+                yield f"jump back to table {target}: {flow}"
+            elif target not in tables[flow.table]:
+                yield f"table {flow.table} does not declare that it goes to table {target}: {flow}"
+        if any(isinstance(action, Goto) for action in flow.actions[:-1]):
+            yield f"goto_table is not the last action: {flow}"
+
+
+def _missing_groups(program: BridgeProgram) -> Iterator[str]:
+    known = {group.id for group in program.groups}
+    for flow in program.flows:
+        for action in flow.actions:
+            if isinstance(action, GroupAction) and action.group not in known:
+                yield f"group {action.group} does not exist: {flow}"
+
+
+def _by_priority(flows: Iterable[Flow]) -> Iterable[list[Flow]]:
+    alike: dict[tuple[int, int], list[Flow]] = defaultdict(list)
+    for flow in flows:
+        alike[flow.table, flow.priority].append(flow)
+    return alike.values()
+
+
+def _overlaps(flows: Iterable[Flow]) -> Iterator[str]:
+    for alike in _by_priority(flows):
+        for one, other in combinations(alike, 2):
+            if one.actions != other.actions and one.match.overlaps(other.match):
+                yield f"a packet may hit both, and which is undefined: {one} | {other}"
+
+
+def covers(wide: Match, narrow: Match) -> bool:
+    """Whether every packet of ``narrow`` is one of ``wide``."""
+    for term in wide.terms:
+        own = narrow.get(term.field)
+        if own is None or term.mask & ~own.mask or (own.value ^ term.value) & term.mask:
+            return False
+    return True
+
+
+def _hidden(flows: tuple[Flow, ...]) -> Iterator[str]:
+    """Flows behind a single flow of higher priority that takes all their packets."""
+    by_table: dict[int, list[Flow]] = defaultdict(list)
+    for flow in flows:
+        by_table[flow.table].append(flow)
+    for held in by_table.values():
+        for flow in held:
+            above = (
+                each for each in held if each.priority > flow.priority and covers(each.match, flow.match)
+            )
+            if (hiding := next(above, None)) is not None:
+                yield f"never hit: {flow} is behind {hiding}"
+
+
+def _unreached(program: BridgeProgram) -> Iterator[str]:
+    """Flows of tables that no flow leads to."""
+    leads: dict[int, set[int]] = defaultdict(set)
+    for flow in program.flows:
+        leads[flow.table].update(targets(flow.actions))
+    for group in program.groups:
+        for bucket in group.buckets:
+            leads[0].update(targets(bucket.actions))
+    reached, waiting = {0}, [0]
+    while waiting:
+        new = leads[waiting.pop()] - reached
+        reached |= new
+        waiting.extend(new)
+    for flow in program.flows:
+        if flow.table not in reached:
+            yield f"never hit, no flow leads to table {flow.table}: {flow}"

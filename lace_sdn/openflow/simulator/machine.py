@@ -1,0 +1,231 @@
+"""One bridge and one packet: tables, actions, recirculation (ovs-actions(7); ofproto/ofproto-dpif-xlate.c)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from lace_sdn.openflow.actions import (
+    Action,
+    Ct,
+    DecTtl,
+    Goto,
+    GroupAction,
+    InPort,
+    Move,
+    Output,
+    OutputTo,
+    Pop,
+    Push,
+    Resubmit,
+    SetField,
+)
+from lace_sdn.openflow.fields import CT_LABEL, CT_MARK, CT_STATE, CT_ZONE, IN_PORT, Slice
+from lace_sdn.openflow.simulator.conntrack import Request
+from lace_sdn.openflow.simulator.frames import PIPELINE_FIELDS, repacked, sighting, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lace_sdn.openflow.actions import Actions
+    from lace_sdn.openflow.fields import Field
+    from lace_sdn.openflow.flow import Bucket, Flow, Group
+    from lace_sdn.openflow.simulator.conntrack import Conntrack, Key
+    from lace_sdn.openflow.simulator.packet import Packet
+    from lace_sdn.openflow.simulator.table_index import TableIndex
+
+    Chooser = Callable[[Group, Packet], Bucket]
+
+MAX_DEPTH: Final = 64
+"""Open vSwitch's own limit of nested resubmits (MAX_DEPTH)."""
+
+CT_FIELDS: Final = (CT_STATE, CT_ZONE, CT_MARK, CT_LABEL)
+
+
+class SimulationError(ValueError):
+    """The program does what a switch would refuse: a missing group, an endless loop."""
+
+
+class Step(NamedTuple):
+    """One lookup; ``flow`` None: table miss, the packet ends there."""
+
+    table: int
+    flow: Flow | None
+
+
+class Emission(NamedTuple):
+    """A packet that left by ``port``; ``tunnel``: the tunnel fields it carried."""
+
+    port: int
+    packet: Packet
+    tunnel: Mapping[Field, int]
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """What a packet meets. ``choose`` picks the bucket of a select group."""
+
+    flows: TableIndex
+    groups: Mapping[int, Group]
+    choose: Chooser
+
+
+@dataclass
+class Run:
+    """What came of a packet: what left, the trace of its lookups, the connections after it."""
+
+    bridge: Bridge
+    conntrack: Conntrack
+    emissions: list[Emission] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+
+
+@dataclass
+class _State:
+    """A packet on its way: its fields, the stack, and what datapath metadata a recirculation keeps."""
+
+    packet: Packet
+    fields: dict[Field, int]
+    stack: list[int] = field(default_factory=list)
+    tracked: int = 0
+    entry: Key | None = None
+
+    def copy(self) -> _State:
+        return _State(self.packet, dict(self.fields), list(self.stack), self.tracked, self.entry)
+
+    def read(self, source: Slice) -> int:
+        return (self.fields.get(source.field, 0) & source.mask) >> source.low
+
+    def write(self, target: Slice, value: int) -> None:
+        old = self.fields.get(target.field, 0)
+        self.fields[target.field] = (old & ~target.mask) | (value << target.low & target.mask)
+
+
+def run(
+    bridge: Bridge, conntrack: Conntrack, in_port: int, packet: Packet, tunnel: Mapping[Field, int]
+) -> Run:
+    """``packet`` comes in by ``in_port``, with these tunnel fields if that is a tunnel.
+
+    Raises SimulationError for a program that a switch would not run.
+    """
+    result = Run(bridge, conntrack)
+    fields = {**dict.fromkeys(PIPELINE_FIELDS, 0), **packet.headers, **tunnel, IN_PORT: in_port}
+    _table(result, _State(packet, fields), 0, 0)
+    return result
+
+
+def _table(result: Run, state: _State, table: int, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise SimulationError(f"resubmits nest deeper than {MAX_DEPTH}: last table {table}")
+    flow = result.bridge.flows.find(table, state.fields)
+    result.steps.append(Step(table, flow))
+    if flow is not None:
+        _actions(result, state, flow.actions, depth)
+
+
+def _actions(result: Run, state: _State, actions: Actions, depth: int) -> None:
+    for action in actions:
+        if isinstance(action, DecTtl):
+            if not _decrement_ttl(state):
+                return
+        elif isinstance(action, SetField | Move | Push | Pop):
+            _modify(state, action)
+        else:
+            _forward(result, state, action, depth)
+
+
+def _modify(state: _State, action: SetField | Move | Push | Pop) -> None:
+    match action:
+        case SetField():
+            state.fields[action.field] = _set(state, action)
+        case Move():
+            state.write(action.target, state.read(action.source))
+        case Push():
+            state.stack.append(state.read(action.source))
+        case Pop() if state.stack:
+            state.write(action.target, state.stack.pop())
+
+
+def _forward(result: Run, state: _State, action: Action, depth: int) -> None:
+    match action:
+        case Resubmit(table) | Goto(table):
+            _table(result, state, table, depth + 1)
+        case Output(port):
+            _output(result, state, port)
+        case OutputTo(source):
+            _output(result, state, state.read(source))
+        case InPort():
+            _emit(result, state, state.fields[IN_PORT])
+        case GroupAction(number):
+            _group(result, state, number, depth)
+        case Ct():
+            _track(result, state, action, depth)
+
+
+def _set(state: _State, action: SetField) -> int:
+    return (state.fields.get(action.field, 0) & ~action.mask) | (action.value & action.mask)
+
+
+def _output(result: Run, state: _State, port: int) -> None:
+    """A packet does not go back by itself: only IN_PORT sends it there (OpenFlow 1.5.1 section 7.2.5.1)."""
+    if port != state.fields[IN_PORT]:
+        _emit(result, state, port)
+
+
+def _emit(result: Run, state: _State, port: int) -> None:
+    packet, tunnel = repacked(state.packet, state.fields)
+    result.emissions.append(Emission(port, packet, tunnel))
+
+
+def _decrement_ttl(state: _State) -> bool:
+    """A TTL that would end drops the packet, or rather the rest of its actions."""
+    if state.packet.protocol is None:
+        return True
+    if state.packet.ttl <= 1:
+        return False
+    state.packet = repacked(state.packet, state.fields, ttl=state.packet.ttl - 1)[0]
+    return True
+
+
+def _group(result: Run, state: _State, number: int, depth: int) -> None:
+    """A bucket works on a copy: what it sets is gone after the group."""
+    group = result.bridge.groups.get(number)
+    if group is None:
+        raise SimulationError(f"group {number} does not exist: a switch refuses the flow")
+    if group.buckets:
+        bucket = result.bridge.choose(group, repacked(state.packet, state.fields)[0])
+        _actions(result, state.copy(), bucket.actions, depth + 1)
+
+
+def _track(result: Run, state: _State, action: Ct, depth: int) -> None:
+    """The tracked packet goes on in ``action.table`` only; for what follows here it is untracked again."""
+    zone = action.zone if isinstance(action.zone, int) else state.read(action.zone)
+    request = Request(zone, action.commit, action.nat, *_written(state, action))
+    seen = sighting(state.packet, state.fields, state.tracked, state.entry)
+    result.conntrack, outcome = result.conntrack.track(seen, request)
+    if outcome.tuple is not None and seen.tuple is not None and outcome.tuple != seen.tuple:
+        state.packet, changed = translated(state.packet, state.fields, seen, outcome.tuple)
+        state.fields.update(changed)
+    state.tracked = outcome.state
+    state.entry = outcome.entry.key if outcome.entry else None
+    if action.table is not None:
+        onward = state.copy()
+        values = (outcome.state, zone, outcome.mark, outcome.label)
+        onward.fields.update(zip(CT_FIELDS, values, strict=True))
+        _table(result, onward, action.table, depth + 1)
+    state.fields.update(dict.fromkeys(CT_FIELDS, 0))
+
+
+def _written(state: _State, action: Ct) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Mark and label that ``exec`` writes, as (value, mask): read and written like any other field."""
+    scratch = state.copy()
+    masks = {CT_MARK: 0, CT_LABEL: 0}
+    for each in action.execute:
+        target = each.target if isinstance(each, Move) else Slice(each.field, 0, each.field.bits)
+        masks[target.field] |= each.mask if isinstance(each, SetField) else target.mask
+        value = scratch.read(each.source) if isinstance(each, Move) else _set(scratch, each)
+        scratch.write(target, value)
+    return (
+        (scratch.fields[CT_MARK], masks[CT_MARK]),
+        (scratch.fields[CT_LABEL], masks[CT_LABEL]),
+    )
