@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, ETH_TYPE, IPV4_DST, IPV4_SRC, Field, Slice
+from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, ETH_TYPE, IPV4_DST, IPV4_SRC, Field, Port, Slice
 from lace_sdn.openflow.match import format_mask, format_value
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 # Under set_field, dumps use the OpenFlow names of these fields.
 SET_NAMES: Final[dict[Field, str]] = {
@@ -21,7 +23,7 @@ SET_NAMES: Final[dict[Field, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class SetField:
-    """Load ``value`` into the bits of ``mask`` (default: all)."""
+    """Load ``value`` into the bits of ``mask`` (default: all). Raises ValueError for bits outside the mask or the field."""
 
     field: Field
     value: int
@@ -30,6 +32,10 @@ class SetField:
     def __post_init__(self) -> None:
         if self.mask == -1:
             object.__setattr__(self, "mask", self.field.all_ones)
+        if self.value & ~self.mask or not 0 <= self.mask <= self.field.all_ones:
+            raise ValueError(
+                f"set_field: {self.field.name}={self.value:#x}/{self.mask:#x} has bits outside its mask or its field"
+            )
 
     def __str__(self) -> str:
         name = SET_NAMES.get(self.field, self.field.name)
@@ -85,7 +91,7 @@ class Output:
     port: int
 
     def __str__(self) -> str:
-        return f"output:{self.port}"
+        return Port.NAMES.get(self.port) or f"output:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,9 @@ class Ct:
         parts = ["commit"] if self.commit else []
         if self.table is not None:
             parts.append(f"table={self.table}")
-        parts.append(f"zone={self.zone}")
+        # Dumps do not show zone 0.
+        if self.zone:
+            parts.append(f"zone={self.zone}")
         if self.nat is not None:
             parts.append(str(self.nat))
         if self.execute:
@@ -168,4 +176,5 @@ Actions = tuple[Action, ...]
 
 
 def format_actions(actions: Actions) -> str:
+    """As behind ``actions=``; nothing to do is ``drop``."""
     return ",".join(map(str, actions)) if actions else "drop"

@@ -6,7 +6,7 @@ Values are integers everywhere: an address is its number, so that a field needs 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 
 class Form(StrEnum):
@@ -23,21 +23,38 @@ class Form(StrEnum):
 class Field:
     """A field of ovs-fields(7). Compared by identity: there is one object a field."""
 
-    __slots__ = ("bits", "form", "name", "number", "nxm", "oxm_class", "rank")
+    __slots__ = (
+        "all_ones",
+        "bits",
+        "form",
+        "header",
+        "masked_header",
+        "name",
+        "number",
+        "nxm",
+        "octets",
+        "oxm_class",
+        "rank",
+    )
 
     def __init__(self, name: str, nxm: str, oxm: tuple[int, int], bits: int, form: Form = Form.HEX) -> None:
-        """``nxm``: the name in ``move`` and slices; ``oxm``: class and field number; ``bits``: width."""
+        """``nxm``: the name in ``move`` and slices; ``oxm``: class and field number; ``bits``: width.
+
+        ``header`` and ``masked_header`` are the 4 bytes before a value, and before a value with its mask
+        (OpenFlow 1.5.1 section 7.2.3.2); ``octets`` is the length of the value behind them.
+        """
         self.name = name
         self.nxm = nxm
         self.oxm_class, self.number = oxm
         self.bits = bits
+        self.octets = bits // 8
+        self.all_ones = (1 << bits) - 1
+        start = (self.oxm_class << 16) | (self.number << 9)
+        self.header = (start | self.octets).to_bytes(4, "big")
+        self.masked_header = (start | 0x100 | 2 * self.octets).to_bytes(4, "big")
         self.form = form
         self.rank = len(_ALL)
         _ALL.append(self)
-
-    @property
-    def all_ones(self) -> int:
-        return (1 << self.bits) - 1
 
     def __repr__(self) -> str:
         return f"<field {self.name}>"
@@ -94,7 +111,7 @@ TUN_SRC = Field("tun_src", "NXM_NX_TUN_IPV4_SRC", (NXM_1, 31), 32, Form.IPV4)
 TUN_DST = Field("tun_dst", "NXM_NX_TUN_IPV4_DST", (NXM_1, 32), 32, Form.IPV4)
 TUN_IPV6_SRC = Field("tun_ipv6_src", "NXM_NX_TUN_IPV6_SRC", (NXM_1, 109), 128, Form.IPV6)
 TUN_IPV6_DST = Field("tun_ipv6_dst", "NXM_NX_TUN_IPV6_DST", (NXM_1, 110), 128, Form.IPV6)
-IN_PORT = Field("in_port", "NXM_OF_IN_PORT", (BASIC, 0), 32, Form.DECIMAL)
+IN_PORT = Field("in_port", "OXM_OF_IN_PORT", (BASIC, 0), 32, Form.DECIMAL)
 ETH_SRC = Field("dl_src", "NXM_OF_ETH_SRC", (BASIC, 4), 48, Form.MAC)
 ETH_DST = Field("dl_dst", "NXM_OF_ETH_DST", (BASIC, 3), 48, Form.MAC)
 ETH_TYPE = Field("dl_type", "NXM_OF_ETH_TYPE", (BASIC, 5), 16)
@@ -126,12 +143,21 @@ FIELD_BY_OXM = {(field.oxm_class, field.number): field for field in FIELDS}
 class State:
     """Bits of ct_state (ovs-fields(7))."""
 
+    ALL = 0xFF
     NEW, EST, REL, RPL, INV, TRK, SNAT, DNAT = (1 << bit for bit in range(8))
     NAMES = ("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat")
 
 
 class EthType:
-    IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
+    IPV4, ARP, RARP, IPV6 = 0x0800, 0x0806, 0x8035, 0x86DD
+    MPLS, MPLS_MULTICAST = 0x8847, 0x8848
+
+
+class Port:
+    """Reserved port numbers (OpenFlow 1.5.1 section 7.2.1) that may stand in a match or an action."""
+
+    IN_PORT, LOCAL, ANY = 0xFFFFFFF8, 0xFFFFFFFE, 0xFFFFFFFF
+    NAMES: ClassVar = {0xFFFFFFFA: "NORMAL", 0xFFFFFFFB: "FLOOD", 0xFFFFFFFC: "ALL", 0xFFFFFFFE: "LOCAL"}
 
 
 class IpProto:

@@ -5,17 +5,66 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lace_sdn.openflow.actions import Actions, format_actions
+from lace_sdn.openflow.actions import SET_NAMES, Actions, format_actions
+from lace_sdn.openflow.fields import (
+    ARP_OP,
+    ARP_SHA,
+    ARP_SPA,
+    ARP_THA,
+    ARP_TPA,
+    FIELD_BY_NAME,
+    FIELDS,
+    IN_PORT,
+    IP_PROTO,
+    METADATA,
+    TCP_SRC,
+    TUN_DST,
+    TUN_ID,
+    TUN_IPV6_DST,
+    TUN_IPV6_SRC,
+    TUN_SRC,
+    Field,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lace_sdn.openflow.match import Match
 
+# The order of meta-flow.h, in which a switch lists the fields of a group, where it is not that of FIELDS.
+_HASH_FIRST = (TUN_ID, TUN_SRC, TUN_DST, TUN_IPV6_SRC, TUN_IPV6_DST, METADATA, IN_PORT)
+_HASH_LAST = (IP_PROTO, ARP_OP, ARP_SPA, ARP_TPA, ARP_SHA, ARP_THA)
+_TRANSPORT = FIELDS[FIELDS.index(TCP_SRC) :]
+HASH_ORDER: tuple[Field, ...] = (
+    *_HASH_FIRST,
+    *(each for each in FIELDS if each not in (*_HASH_FIRST, *_HASH_LAST, *_TRANSPORT)),
+    *_HASH_LAST,
+    *_TRANSPORT,
+)
+HASH_FIELD_BY_NAME = {SET_NAMES.get(each, each.name): each for each in HASH_ORDER}
+
+
+def canonical_hash_fields(names: Iterable[str]) -> tuple[str, ...]:
+    """Names as dumps write them, without repetition, in their order. Raises ValueError for a name that is no field's."""
+    fields = set()
+    for name in names:
+        field_ = HASH_FIELD_BY_NAME.get(name) or FIELD_BY_NAME.get(name)
+        if field_ is None:
+            raise ValueError(
+                f"{name!r} is no field to hash; one of {', '.join(HASH_FIELD_BY_NAME)} is expected"
+            )
+        fields.add(field_)
+    return tuple(SET_NAMES.get(each, each.name) for each in HASH_ORDER if each in fields)
+
+
 FlowKey = tuple[int, int, "Match"]
 
 COOKIE_OWNER = 0x1ACE
 """The upper 16 bits of every cookie of ours; flows with others belong to somebody else and are left alone."""
+
+
+DEFAULT_PRIORITY = 0x8000
+"""The priority that dumps do not show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +85,49 @@ class Flow:
 
     def __str__(self) -> str:
         """A line that ``ovs-ofctl add-flows`` takes and ``dump-flows --no-stats --no-names`` shows."""
-        parts = [f"cookie={self.cookie:#x}"] if self.cookie else []
+        head = f"cookie={self.cookie:#x}, " if self.cookie else ""
         if self.table:
-            parts.append(f"table={self.table}")
-        head = ", ".join(parts)
-        match = ",".join(filter(None, (f"priority={self.priority}" * (self.priority != 0x8000), str(self.match))))
-        return " ".join(filter(None, (", ".join(filter(None, (head, match))), f"actions={format_actions(self.actions)}")))
+            head += f"table={self.table}, "
+        match = str(self.match)
+        if self.priority != DEFAULT_PRIORITY:
+            match = f"priority={self.priority},{match}" if match else f"priority={self.priority}"
+        return f"{head}{match}{' ' * bool(match)}actions={format_actions(self.actions)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket of a select group. ``id`` stays that of its endpoint as long as that lives; weight 1..65535."""
+    """A bucket of a select group. ``id`` stays that of its endpoint as long as that lives; weight 0..65535."""
 
     id: int
     actions: Actions
     weight: int = 100
 
     def __str__(self) -> str:
-        return f"bucket=bucket_id:{self.id},weight:{self.weight},actions={format_actions(self.actions)}"
+        weight = f"weight:{self.weight}," if self.weight != 1 else ""
+        return f"bucket=bucket_id:{self.id},{weight}actions={format_actions(self.actions)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A select group. ``hash_fields``: names of the fields hashed (selection method hash); () = dp_hash."""
+    """A select group. ``hash_fields``: names of the fields hashed (selection method hash); () = dp_hash.
+
+    The names are put in the form and order in which dumps show them. Raises ValueError for a name that is no field's.
+    """
 
     id: int
     buckets: tuple[Bucket, ...]
     hash_fields: tuple[str, ...] = ()
     owner: str = field(default="", compare=False)
 
+    def __post_init__(self) -> None:
+        if self.hash_fields:
+            object.__setattr__(self, "hash_fields", canonical_hash_fields(self.hash_fields))
+
     def __str__(self) -> str:
         method = f"hash,fields({','.join(self.hash_fields)})" if self.hash_fields else "dp_hash"
-        return f"group_id={self.id},type=select,selection_method={method}," + ",".join(map(str, self.buckets))
+        return ",".join(
+            (f"group_id={self.id},type=select,selection_method={method}", *map(str, self.buckets))
+        )
 
 
 @dataclass(frozen=True, slots=True)

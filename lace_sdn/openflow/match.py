@@ -4,41 +4,67 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lace_sdn.openflow.fields import (
-    ARP_OP,
+    CT_LABEL,
     CT_STATE,
     ETH_TYPE,
-    ICMP_TYPE,
+    ICMPV6_CODE,
     ICMPV6_TYPE,
+    IN_PORT,
     IP_PROTO,
+    TCP_DST,
+    TCP_SRC,
+    UDP_DST,
+    UDP_SRC,
     EthType,
     Field,
     Form,
     IpProto,
+    Port,
     State,
     Term,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def format_value(field: Field, value: int) -> str:
     """The value of ``field`` as ovs-ofctl writes it."""
-    match field.form:
-        case Form.HEX | Form.STATE:
-            return f"{value:#x}" if value else "0"
-        case Form.DECIMAL:
-            return str(value)
-        case Form.MAC:
-            return format_mac(value)
-        case Form.IPV4:
-            return str(IPv4Address(value))
-        case Form.IPV6:
-            return str(IPv6Address(value))
+    return FORMATS[field.form](value)
+
+
+def _format_hex(value: int) -> str:
+    return f"{value:#x}" if value else "0"
 
 
 def format_mac(value: int) -> str:
+    """A number of 48 bits as ``02:64:0a:00:01:05``."""
     return ":".join(f"{value:012x}"[i : i + 2] for i in range(0, 12, 2))
+
+
+def _format_ipv4(value: int) -> str:
+    return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+
+
+def _format_ipv6(value: int) -> str:
+    address = IPv6Address(value)
+    if value >> 32 == 0xFFFF or (value >> 32 == 0 and value > 0xFFFF):
+        # As inet_ntop(3): IPv4-mapped and IPv4-compatible addresses end in dots.
+        return f"::{'ffff:' if value >> 32 else ''}{_format_ipv4(value & 0xFFFFFFFF)}"
+    return str(address)
+
+
+FORMATS: Final[dict[Form, Callable[[int], str]]] = {
+    Form.HEX: _format_hex,
+    Form.STATE: _format_hex,
+    Form.DECIMAL: str,
+    Form.MAC: format_mac,
+    Form.IPV4: _format_ipv4,
+    Form.IPV6: _format_ipv6,
+}
 
 
 def parse_mac(text: str) -> int:
@@ -49,35 +75,102 @@ def parse_mac(text: str) -> int:
     return int("".join(parts), 16)
 
 
+def parse_number(text: str, where: str) -> int:
+    """Decimal, or hexadecimal behind ``0x``. Raises ValueError, quoting ``where``, for anything else."""
+    try:
+        number = int(text, 16 if text.startswith("0x") else 10)
+    except ValueError:
+        raise ValueError(f"{where!r}: {text!r} is no number") from None
+    if number < 0:
+        raise ValueError(f"{where!r}: {text!r} is negative")
+    return number
+
+
+def parse_value(field: Field, text: str) -> tuple[int, int]:
+    """``VALUE`` or ``VALUE/MASK`` in the form of the field, as value and mask. Raises ValueError."""
+    value, found, mask = text.partition("/")
+    if not found:
+        return _parse_part(field, value), field.all_ones
+    if field.form in (Form.IPV4, Form.IPV6) and mask.isdecimal():
+        if int(mask) > field.bits:
+            raise ValueError(f"{field.name}={text!r}: a prefix length up to {field.bits} is expected")
+        return _parse_part(field, value), (1 << field.bits) - (1 << field.bits - int(mask))
+    return _parse_part(field, value), _parse_part(field, mask)
+
+
+def _parse_part(field: Field, text: str) -> int:
+    match field.form:
+        case Form.MAC:
+            return parse_mac(text)
+        case Form.IPV4:
+            return int(IPv4Address(text))
+        case Form.IPV6:
+            return int(IPv6Address(text))
+        case _:
+            return parse_number(text, f"{field.name}={text}")
+
+
 def format_mask(field: Field, mask: int) -> str:
-    """A prefix length where the mask is one, otherwise in the form of the field."""
+    """A prefix length where the mask of an address is one, otherwise in the form of the field (numbers: hexadecimal)."""
     if field.form in (Form.IPV4, Form.IPV6):
         low = (mask ^ field.all_ones) + 1
         if low & (low - 1) == 0:
             return str(field.bits - low.bit_length() + 1)
-    return format_value(field, mask)
+    return _format_hex(mask) if field.form is Form.DECIMAL else format_value(field, mask)
 
 
-def _format_state(term: Term) -> str:
-    named = (
-        ("+" if term.value >> bit & 1 else "-") + name
-        for bit, name in enumerate(State.NAMES)
-        if term.mask >> bit & 1
-    )
-    return "ct_state=" + "".join(named)
+def _format_state(each: Term) -> str:
+    bits = [(bit, name) for bit, name in enumerate(State.NAMES) if each.mask >> bit & 1]
+    if each.mask == State.ALL:
+        return "ct_state=" + ("|".join(name for bit, name in bits if each.value >> bit & 1) or "0")
+    return "ct_state=" + "".join(("+" if each.value >> bit & 1 else "-") + name for bit, name in bits)
 
 
-def _format_term(term: Term) -> str:
-    if term.field is CT_STATE:
-        return _format_state(term)
-    text = f"{term.field.name}={format_value(term.field, term.value)}"
-    return text if term.mask == term.field.all_ones else f"{text}/{format_mask(term.field, term.mask)}"
+def _format_port(each: Term) -> str:
+    return f"in_port={Port.NAMES.get(each.value, each.value)}"
+
+
+def _format_transport(each: Term) -> str:
+    name = "tp_src" if each.field in (TCP_SRC, UDP_SRC) else "tp_dst"
+    if each.mask == each.field.all_ones:
+        return f"{name}={each.value}"
+    return f"{name}={_format_hex(each.value)}/{each.mask:#x}"
+
+
+def _format_icmpv6(each: Term) -> str:
+    return f"{'icmp_type' if each.field is ICMPV6_TYPE else 'icmp_code'}={each.value}"
+
+
+_SPECIAL: Final[dict[Field, Callable[[Term], str]]] = {
+    CT_STATE: _format_state,
+    IN_PORT: _format_port,
+    ETH_TYPE: lambda each: f"dl_type={each.value:#06x}",
+    TCP_SRC: _format_transport,
+    TCP_DST: _format_transport,
+    UDP_SRC: _format_transport,
+    UDP_DST: _format_transport,
+    ICMPV6_TYPE: _format_icmpv6,
+    ICMPV6_CODE: _format_icmpv6,
+}
+"""Fields that dumps write otherwise than ``name=value/mask``."""
+
+
+def _format_term(each: Term) -> str:
+    field, value, mask = each
+    special = _SPECIAL.get(field)
+    if special is not None:
+        return special(each)
+    text = f"{field.name}={FORMATS[field.form](value)}"
+    return text if mask == field.all_ones else f"{text}/{format_mask(field, mask)}"
 
 
 _KEYWORDS: Final = {
     (EthType.IPV4, None): "ip",
     (EthType.IPV6, None): "ipv6",
     (EthType.ARP, None): "arp",
+    (EthType.RARP, None): "rarp",
+    (EthType.MPLS, None): "mpls",
+    (EthType.MPLS_MULTICAST, None): "mplsm",
     (EthType.IPV4, IpProto.TCP): "tcp",
     (EthType.IPV4, IpProto.UDP): "udp",
     (EthType.IPV4, IpProto.ICMP): "icmp",
@@ -95,7 +188,9 @@ def term(field: Field, value: int, mask: int | None = None) -> Term:
     ones = field.all_ones
     mask = ones if mask is None else mask
     if mask & ~ones or value & ~mask:
-        raise ValueError(f"{field.name}={value:#x}/{mask:#x} has bits outside its mask or its {field.bits} bits")
+        raise ValueError(
+            f"{field.name}={value:#x}/{mask:#x} has bits outside its mask or its {field.bits} bits"
+        )
     return Term(field, value, mask)
 
 
@@ -150,32 +245,24 @@ class Match:
         return ",".join(self._parts())
 
     def _parts(self) -> list[str]:
-        """ovs-ofctl prints the protocol's word where the first address or register would stand."""
-        ethernet, protocol = self.get(ETH_TYPE), self.get(IP_PROTO)
-        word, swallowed = None, set[Field]()
+        """The protocol's word stands behind the fields of conntrack, in place of the terms that it says."""
+        known = {each.field: each.value for each in self.terms}
+        ethernet, protocol = known.get(ETH_TYPE), known.get(IP_PROTO)
+        word: str | None = None
+        swallowed: tuple[Field, ...] = (ETH_TYPE,)
         if ethernet is not None:
-            word = _KEYWORDS.get((ethernet.value, protocol.value)) if protocol else None
-            swallowed = {ETH_TYPE, IP_PROTO} if word else {ETH_TYPE}
-            word = word or _KEYWORDS.get((ethernet.value, None))
+            word = _KEYWORDS.get((ethernet, None))
+            both = None if protocol is None else _KEYWORDS.get((ethernet, protocol))
+            if both is not None:
+                word, swallowed = both, (ETH_TYPE, IP_PROTO)
         if word is None:
-            swallowed = set()
-        before = [each for each in self.terms if each.field.name.startswith("ct_")]
-        after = [each for each in self.terms if each not in before and each.field not in swallowed]
-        parts = [_format_term(each) for each in before]
-        if word:
-            parts.append(word)
-        return parts + [_rename(each, word) for each in after]
-
-
-def _rename(each: Term, word: str | None) -> str:
-    text = _format_term(each)
-    if each.field in (ICMP_TYPE, ICMPV6_TYPE):
-        return text.replace("icmpv6_type", "icmp_type")
-    return text
+            return [_format_term(each) for each in self.terms]
+        parts = [_format_term(each) for each in self.terms if each.field not in swallowed]
+        parts.insert(sum(each.field.rank <= CT_LABEL.rank for each in self.terms), word)
+        return parts
 
 
 __all__ = [
-    "ARP_OP",
     "KEYWORDS",
     "Match",
     "ct_state",
@@ -183,5 +270,7 @@ __all__ = [
     "format_mask",
     "format_value",
     "parse_mac",
+    "parse_number",
+    "parse_value",
     "term",
 ]
