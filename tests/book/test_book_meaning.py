@@ -8,6 +8,7 @@ import pytest
 from scenario import scenarios
 
 from lace_sdn.cli.compile import programs_text
+from lace_sdn.pipeline.rehearsal import Stage
 from lace_sdn.policy.reachability import intended
 from lace_sdn.policy.relations import resolve
 
@@ -66,3 +67,15 @@ def test_oracle_says_what_the_book_says(scenario: Scenario) -> None:
 @EVERY_SCENARIO
 def test_every_scenario_has_connections_that_pass(scenario: Scenario) -> None:
     assert any(scenario.expected.values())
+
+
+@EVERY_SCENARIO
+def test_simulated_packets_go_where_the_book_says(scenario: Scenario) -> None:
+    """Allowed: only the meant pod sees it, and its answer returns. Denied: the meant pod does not see it."""
+    stage = Stage.of(scenario.built.state)
+    wrong = [
+        connection
+        for connection, allowed in scenario.expected.items()
+        if not stage.rehearse(connection).agrees_with(connection, allowed=allowed)
+    ]
+    assert wrong == []
