@@ -120,9 +120,10 @@ def read_file(file: pathlib.Path, name: str) -> Manifests:
 
 def parse(text: str, name: str) -> Manifests:
     """The objects of a text, which problems call ``name``."""
-    parts = []
+    parts: list[Manifests] = []
     try:
-        parts += [_from_document(item, name) for document in documents(text) for item in _items(document)]
+        for document in documents(text):
+            parts += [_from_document(item, name) for item in _items(document)]
     except NotYamlError as error:
         parts.append(_unreadable(name, error.line, error.found, FILE_LEFT_OUT))
     return merged(parts)

@@ -274,15 +274,14 @@ class _Space:
         self._add(pod, tuple(addresses), pod.uid)
 
     def _exhausted(self, pod: Pod, book: SubnetBook) -> Refusal:
-        where = f'of Network "{self.network.name}" on Node "{pod.node}"'
-        found = f"no IPv{book.family} address is left in the block {where}"
-        if not book.has_block(pod.node):
-            found = (
-                f'no IPv{book.family} block of Network "{self.network.name}" is left for Node "{pod.node}"'
-            )
-        return Refusal(
-            "Pod", pod.id, Reason.BLOCK_EXHAUSTED, found, f"expected blocks larger than /{book.length}"
-        )
+        network = f'Network "{self.network.name}"'
+        if book.has_block(pod.node):
+            found = f'no IPv{book.family} address is left in the block of {network} on Node "{pod.node}"'
+            expected = f"expected blocks larger than /{book.length}"
+        else:
+            found = f'no IPv{book.family} block of {network} is left for Node "{pod.node}"'
+            expected = "expected a larger prefix or smaller blocks"
+        return Refusal("Pod", pod.id, Reason.BLOCK_EXHAUSTED, found, expected)
 
     def _add(self, pod: Pod, addresses: tuple[Address, ...], uid: str) -> None:
         ordered = tuple(sorted(addresses, key=lambda address: address.version))
