@@ -1,0 +1,163 @@
+"""A node's loop sends the difference, all of it and nothing else, whatever happened before."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from lace_sdn.controller.node_loop import NodeLoop
+from lace_sdn.controller.world import World
+from lace_sdn.kube.build import build
+from lace_sdn.kube.manifests import Manifests
+from lace_sdn.model.cluster import ClusterState
+from lace_sdn.model.labels import NetworkSelector
+from lace_sdn.model.objects import Endpoint, Network, NetworkType, Node, RoutingPolicy, Subnet
+from lace_sdn.pipeline import compile_node
+from lace_sdn.pipeline.compiler import Cluster
+from lace_sdn.policy.ledger import Ledger
+from lace_sdn.switch.contract import BundleRefused, Installed, Refusal, SwitchLost
+
+if TYPE_CHECKING:
+    from lace_sdn.openflow.diff import Delta
+
+from lace_sdn.openflow.diff import apply
+
+from lace_sdn.openflow.flow import BridgeProgram
+
+PORTS = {"ns/a": 1, "ns/b": 2}
+
+
+class RecordingBridge:
+    """A bridge that holds a program and remembers what it was told."""
+
+    datapath_id = 1
+    is_connected = True
+
+    def __init__(self) -> None:
+        self.program = BridgeProgram()
+        self.told: list[str] = []
+        self.fault: Exception | None = None
+
+    def dump(self) -> Installed:
+        self.told.append("dump")
+        return Installed(self.program)
+
+    def commit(self, delta: Delta) -> None:
+        if self.fault:
+            raise self.fault
+        self.told.append("commit")
+        self.program = apply(self.program, delta)
+
+    def flush_zone(self, zone: int) -> None:
+        self.told.append(f"flush {zone}")
+
+
+def network(name: str, key: int) -> Network:
+    return Network(name, NetworkType.L3, key, (Subnet(ip_network(f"10.{key}.0.0/16"), 24),))
+
+
+def endpoint(name: str, key: int) -> Endpoint:
+    return Endpoint(
+        "ns", name, "node-1", f"net-{name}", (ip_address(f"10.{key}.0.2"),), f"02:00:0a:{key:02x}:00:02"
+    )
+
+
+def state(*policies: RoutingPolicy) -> ClusterState:
+    return ClusterState(
+        nodes=(Node("node-1", (ip_address("192.0.2.1"),)),),
+        networks=(network("net-a", 1), network("net-b", 2)),
+        endpoints=(endpoint("a", 1), endpoint("b", 2)),
+        routing_policies=policies,
+    )
+
+
+def world(generation: str, *policies: RoutingPolicy) -> World:
+    return World(generation, build(Manifests(), Ledger()), Cluster.of(state(*policies)))
+
+
+PEERING = RoutingPolicy("a-to-b", NetworkSelector(name="net-a"), NetworkSelector(name="net-b"))
+
+
+def connected() -> tuple[NodeLoop, RecordingBridge]:
+    loop, bridge = NodeLoop("node-1"), RecordingBridge()
+    loop.bridge, loop.ports = bridge, PORTS
+    return loop, bridge
+
+
+def test_an_empty_bridge_gets_the_whole_program_after_its_zones_are_empty() -> None:
+    loop, bridge = connected()
+    assert loop.step(world("1", PEERING))
+    assert bridge.told == ["dump", "flush 1", "flush 2", "commit"]
+    assert bridge.program == compile_node(state(PEERING), "node-1", PORTS)
+
+
+def test_a_step_without_change_sends_nothing() -> None:
+    loop, bridge = connected()
+    loop.step(world("1", PEERING))
+    bridge.told.clear()
+    assert loop.step(world("2", PEERING))
+    assert bridge.told == []
+
+
+def test_a_policy_that_goes_is_one_commit_and_no_flush() -> None:
+    loop, bridge = connected()
+    loop.step(world("1", PEERING))
+    bridge.told.clear()
+    loop.step(world("2"))
+    assert bridge.told == ["commit"]
+    assert bridge.program == compile_node(state(), "node-1", PORTS)
+
+
+def test_a_new_controller_reads_the_bridge_and_leaves_it_alone() -> None:
+    first, bridge = connected()
+    first.step(world("1", PEERING))
+    bridge.told.clear()
+    second = NodeLoop("node-1")
+    second.bridge, second.ports = bridge, PORTS
+    second.step(world("1", PEERING))
+    assert bridge.told == ["dump"]
+
+
+def test_nothing_is_sent_before_the_ports_are_known() -> None:
+    loop, bridge = connected()
+    loop.ports = None
+    loop.step(world("1", PEERING))
+    assert bridge.told == []
+    assert loop.programmed is None
+
+
+def test_a_restarted_switch_keeps_the_connections_of_its_pods() -> None:
+    """Its flows are gone and the pods are the same: nothing is flushed."""
+    loop, _ = connected()
+    loop.step(world("1", PEERING))
+    restarted = RecordingBridge()
+    loop.bridge = restarted
+    loop.step(world("1", PEERING))
+    assert restarted.told == ["dump", "commit"]
+
+
+def test_a_lost_switch_is_dumped_again() -> None:
+    loop, bridge = connected()
+    loop.step(world("1"))
+    bridge.fault = SwitchLost("gone")
+    assert not loop.step(world("2", PEERING))
+    assert loop.programmed is None
+    bridge.fault = None
+    bridge.told.clear()
+    assert loop.step(world("2", PEERING))
+    assert bridge.told == ["dump", "commit"]
+
+
+def test_a_refused_bundle_asks_for_another_try() -> None:
+    loop, bridge = connected()
+    loop.step(world("1"))
+    bridge.fault = BundleRefused("br-int", (Refusal("a flow", "Pod ns/a", "no"),))
+    assert not loop.step(world("2", PEERING))
+    assert loop.programmed is None
+
+
+def test_what_was_confirmed_is_said() -> None:
+    loop, _ = connected()
+    loop.step(world("7", PEERING))
+    assert loop.programmed is not None
+    assert (loop.programmed.generation, loop.programmed.ports) == ("7", PORTS)

@@ -1,0 +1,122 @@
+"""Long-running streams between pods: TCP and UDP, a message every 10 ms in both directions, every arrival timed."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import selectors
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from lace_sdn.lab import netns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INTERVAL = 0.01
+"""Seconds between two messages of one direction: 100 a second."""
+
+
+@dataclass
+class End:
+    """One end of a stream: where it sends to, and when it received (time.time(), seconds)."""
+
+    name: str
+    sock: socket.socket
+    peer: tuple[str, int] | None = None
+    arrivals: list[float] = field(default_factory=list)
+
+    def send(self) -> None:
+        with contextlib.suppress(OSError):
+            if self.peer is None:
+                self.sock.send(b"tick")
+            else:
+                self.sock.sendto(b"tick", self.peer)
+
+    def receive(self) -> None:
+        with contextlib.suppress(OSError):
+            if self.sock.recv(65536):
+                self.arrivals.append(time.time())
+
+    def largest_gap(self, first: float, last: float) -> float:
+        """Seconds without any arrival, at most, between two times."""
+        moments = [first, *(each for each in self.arrivals if first <= each <= last), last]
+        return max(later - earlier for earlier, later in itertools.pairwise(moments))
+
+
+class Streams:
+    """Streams that run in a thread of their own until the ``with`` block ends."""
+
+    def __init__(self) -> None:
+        self.ends: dict[str, End] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._listening: list[socket.socket] = []
+
+    def udp(self, name: str, client: tuple[str, str], server: tuple[str, str], port: int) -> None:
+        """``client`` and ``server``: (network namespace, address). Ends: NAME.client and NAME.server."""
+        ends = []
+        for namespace, address in (client, server):
+            with netns.inside(namespace):
+                sock = socket.socket(_family(address), socket.SOCK_DGRAM)
+            sock.bind((address, port))
+            ends.append(sock)
+        self._add(name, ends, [(server[1], port), (client[1], port)])
+
+    def tcp(self, name: str, client: tuple[str, str], server: tuple[str, str], port: int) -> None:
+        """As ``udp``. Raises OSError when the connection is not made within 5 s."""
+        with netns.inside(server[0]):
+            listener = socket.create_server((server[1], port), family=_family(server[1]))
+        with netns.inside(client[0]):
+            near = socket.socket(_family(client[1]), socket.SOCK_STREAM)
+        near.settimeout(5)
+        near.connect((server[1], port))
+        far, _ = listener.accept()
+        listener.close()
+        for each in (near, far):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._add(name, [near, far], [None, None])
+
+    def _add(self, name: str, socks: list[socket.socket], peers: list[tuple[str, int] | None]) -> None:
+        for side, sock, peer in zip(("client", "server"), socks, peers, strict=True):
+            sock.setblocking(False)
+            end = End(f"{name}.{side}", sock, peer)
+            self.ends[end.name] = end
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+        for end in self.ends.values():
+            end.sock.close()
+
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for end in self.ends.values():
+                selector.register(end.sock, selectors.EVENT_READ, end)
+            due = time.monotonic()
+            while not self._stop.is_set():
+                for key, _ in selector.select(max(0.0, due - time.monotonic())):
+                    key.data.receive()
+                if time.monotonic() >= due:
+                    for end in self.ends.values():
+                        end.send()
+                    due = max(due + INTERVAL, time.monotonic())
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def wait_for(what: str, condition: Callable[[], bool], bound: float = 10.0) -> None:
+    """Wait until ``condition`` holds, ``bound`` seconds at most; ``what`` is the message of the failure."""
+    deadline = time.monotonic() + bound
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {bound} s: {what}"
+        time.sleep(0.02)
