@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import eventlet
@@ -169,12 +170,7 @@ class Process:
             settings = OvsdbSettings(
                 datapath_type=self._settings.datapath_type, controller=f"unix:{self._settings.listen}"
             )
-            self._databases[node] = OvsdbNode(
-                remotes[node],
-                node,
-                settings,
-                on_ports=lambda ports, worker=worker: self._on_ports(worker, ports),
-            )
+            self._databases[node] = OvsdbNode(remotes[node], node, settings, partial(self._on_ports, worker))
             self._databases[node].start()
 
     @staticmethod

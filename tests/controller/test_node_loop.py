@@ -12,6 +12,8 @@ from lace_sdn.kube.manifests import Manifests
 from lace_sdn.model.cluster import ClusterState
 from lace_sdn.model.labels import NetworkSelector
 from lace_sdn.model.objects import Endpoint, Network, NetworkType, Node, RoutingPolicy, Subnet
+from lace_sdn.openflow.diff import apply
+from lace_sdn.openflow.flow import BridgeProgram
 from lace_sdn.pipeline import compile_node
 from lace_sdn.pipeline.compiler import Cluster
 from lace_sdn.policy.ledger import Ledger
@@ -20,9 +22,6 @@ from lace_sdn.switch.contract import BundleRefused, Installed, Refusal, SwitchLo
 if TYPE_CHECKING:
     from lace_sdn.openflow.diff import Delta
 
-from lace_sdn.openflow.diff import apply
-
-from lace_sdn.openflow.flow import BridgeProgram
 
 PORTS = {"ns/a": 1, "ns/b": 2}
 
