@@ -12,7 +12,7 @@ help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
 
 lab: deps venv  ## start the lab from MANIFESTS and print who reaches whom, probed with real packets
-	@.venv/bin/lace-sdn lab up --name $(LAB) -f $(MANIFESTS)
+	@.venv/bin/lace-sdn lab up --probe --name $(LAB) -f $(MANIFESTS)
 
 lab-down:  ## stop the lab and remove everything it made
 	@if [ -x .venv/bin/lace-sdn ]; then .venv/bin/lace-sdn lab down --name $(LAB); else echo "There is no lab: .venv is missing."; fi

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from lace_sdn.cli.matrix_view import matrix_table
+from lace_sdn.cli.matrix_view import LEGEND, matrix_table
 from lace_sdn.cli.source import FOLDER, built
 from lace_sdn.policy.oracle import verdict
 from lace_sdn.policy.reachability import connections, intended, probe_name
@@ -34,7 +34,9 @@ def command(source: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_as_json(result.state), indent=2))
     else:
-        Console().print(matrix_table(intended(result.state)))
+        console = Console()
+        console.print(matrix_table(intended(result.state)))
+        console.print(LEGEND)
     if result.problems:
         raise SystemExit(1)
 

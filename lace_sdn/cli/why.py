@@ -1,0 +1,173 @@
+"""``lace-sdn why``: allowed or not, by which policy, through which flows, and where it stops."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from lace_sdn.cli.source import EXISTING, ledger_of, silently_built
+from lace_sdn.pipeline.rehearsal import Stage
+from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
+from lace_sdn.policy.oracle import Connection, verdict
+from lace_sdn.policy.reachability import parse_probe, probe_name, shared_families
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lace_sdn.model.cluster import ClusterState
+    from lace_sdn.model.objects import Endpoint
+    from lace_sdn.openflow.simulator import Step
+    from lace_sdn.openflow.simulator.fabric import Journey, Passage
+    from lace_sdn.pipeline.rehearsal import Rehearsal
+    from lace_sdn.policy.oracle import Verdict
+
+LABS = Path("/run/lace-sdn")
+DENIED = 1
+"""Exit status; 2 is click's for a wrong command line."""
+
+
+@click.command
+@click.argument("source", metavar="FROM")
+@click.argument("destination", metavar="TO")
+@click.argument("probe", metavar="PROTO/PORT")
+@click.option(
+    "-f", "--filename", "manifests", metavar="DIR", type=EXISTING, help="Folder or file of manifests."
+)
+@click.option("--lab", help="Instead of -f: what the lab of this name holds now.")
+@click.option("--family", type=click.Choice(["4", "6"]), help="IPv4 or IPv6; IPv4 if both pods have it.")
+@click.option("--flows", "with_flows", is_flag=True, help="Print the flows themselves too.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def command(**options: Any) -> None:
+    r"""Say whether pod FROM may connect to pod TO, why, and which flows decide it.
+
+    FROM and TO are namespace/name; PROTO/PORT is tcp/8080, udp/53 or icmp. The verdict comes from the objects alone, the
+    way from the flow tables, in which the first packet and the answer are simulated. Exit status 0 allowed, 1 denied.
+
+    \b
+    lace-sdn why shop/web-0 db/db-0 tcp/5432 -f flows/one-way-peering
+    """
+    state = _state(options["manifests"], options["lab"])
+    connection = _connection(state, options)
+    answer = verdict(state, connection)
+    rehearsal = Stage.of(state).rehearse(connection)
+    if options["as_json"]:
+        click.echo(json.dumps(_as_json(connection, answer, rehearsal), indent=2))
+    else:
+        _show(connection, answer, rehearsal, with_flows=options["with_flows"])
+    if not rehearsal.agrees_with(connection, allowed=answer.allowed):
+        raise click.ClickException(
+            "objects and flow tables disagree: this is a fault of Lace SDN, please report it"
+        )
+    if not answer.allowed:
+        raise SystemExit(DENIED)
+
+
+def _state(manifests: Path | None, lab: str | None) -> ClusterState:
+    if (manifests is None) == (lab is None):
+        raise click.UsageError("give -f DIR or --lab NAME")
+    if manifests is not None:
+        return silently_built(manifests, ledger_of(None)).state
+    folder = LABS / str(lab)
+    if not folder.is_dir():
+        raise click.ClickException(f"no lab {lab!r} runs here")
+    return silently_built(folder / "manifests", ledger_of(folder / "state.json")).state
+
+
+def _connection(state: ClusterState, options: dict[str, Any]) -> Connection:
+    source, destination = _endpoint(state, options["source"]), _endpoint(state, options["destination"])
+    if source is destination:
+        raise click.UsageError(f"{source.id} to itself never leaves the pod")
+    try:
+        protocol, port = parse_probe(options["probe"])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    families = shared_families(source, destination)
+    asked = int(options["family"]) if options["family"] else next(iter(families), 4)
+    if asked not in families:
+        which = f"IPv{asked}" if families else "IP"
+        raise click.ClickException(
+            f"{source.id} and {destination.id} have no {which} addresses in common: they cannot connect"
+        )
+    return Connection(source.id, destination.id, protocol, port, asked)
+
+
+def _endpoint(state: ClusterState, name: str) -> Endpoint:
+    if name not in state.endpoint_by_id:
+        known = ", ".join(state.endpoint_by_id) or "none"
+        raise click.UsageError(f"no pod {name!r} with a network; there are: {known}")
+    return state.endpoint_by_id[name]
+
+
+def _show(connection: Connection, answer: Verdict, rehearsal: Rehearsal, *, with_flows: bool) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    probe = probe_name(connection.protocol, connection.port)
+    word, style = ("allowed", "bold green") if answer.allowed else ("denied", "bold red")
+    head = f"{connection.source} -> {connection.destination} {probe} over IPv{connection.family}: "
+    console.print(Text.assemble(head, (word, style)))
+    console.print(f"  {answer.reason}")
+    _show_journey(console, "The first packet", rehearsal.request, with_flows=with_flows)
+    seen = ", ".join(rehearsal.seen_by)
+    elsewhere = (
+        "" if connection.destination in rehearsal.seen_by else ": for this source the address means that pod"
+    )
+    console.print(f"  arrives at {seen}{elsewhere}" if seen else f"  {_end(rehearsal.request)}")
+    if rehearsal.answer is not None:
+        _show_journey(console, "The answer", rehearsal.answer, with_flows=with_flows)
+        console.print("  arrives" if rehearsal.is_answered else f"  {_end(rehearsal.answer)}")
+
+
+def _show_journey(console: Console, title: str, journey: Journey, *, with_flows: bool) -> None:
+    console.print(Text(f"\n{title}", style="bold"))
+    for passage in journey.passages:
+        console.print(f"  {passage.node}, in by port {passage.in_port}")
+        for step in passage.steps:
+            console.print(Text(f"    {_step(step)}", style="" if step.flow else "dim"))
+            if with_flows and step.flow:
+                console.print(Text(f"        {step.flow}", style="dim"))
+
+
+def _step(step: Step) -> str:
+    table = TABLE_BY_NUMBER[step.table]
+    return f"{table.number:>3} {table.name:<18} {step.flow.owner if step.flow else 'no flow matches'}"
+
+
+def _end(journey: Journey) -> str:
+    """Where a packet that arrives nowhere ends, and what that table decides."""
+    passage: Passage = journey.passages[-1]
+    last = passage.steps[-1]
+    table = TABLE_BY_NUMBER[last.table]
+    why = f"dropped by a flow of {last.flow.owner}" if last.flow else "no flow matches"
+    return f"stops on {passage.node} in table {table.number} {table.name}: {why}. {table.decides}"
+
+
+def _as_json(connection: Connection, answer: Verdict, rehearsal: Rehearsal) -> dict[str, Any]:
+    return {
+        "from": connection.source,
+        "to": connection.destination,
+        "probe": probe_name(connection.protocol, connection.port),
+        "family": connection.family,
+        "allowed": answer.allowed,
+        "reason": answer.reason,
+        "policy": answer.policy or None,
+        "arrives_at": list(rehearsal.seen_by),
+        "stops": None if rehearsal.seen_by else _end(rehearsal.request),
+        "request": list(_steps(rehearsal.request)),
+        "answer": list(_steps(rehearsal.answer)) if rehearsal.answer else None,
+    }
+
+
+def _steps(journey: Journey) -> Iterator[dict[str, Any]]:
+    for passage in journey.passages:
+        for step in passage.steps:
+            yield {
+                "node": passage.node,
+                "table": step.table,
+                "table_name": TABLE_BY_NUMBER[step.table].name,
+                "object": step.flow.owner if step.flow else None,
+                "flow": str(step.flow) if step.flow else None,
+            }

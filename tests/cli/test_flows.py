@@ -1,0 +1,90 @@
+"""``lace-sdn flows``: a live switch in the operator's words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from lace_sdn.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dummy import DummySwitch
+
+pytestmark = pytest.mark.switch
+
+PEERING = Path(__file__).parents[2] / "flows" / "one-way-peering"
+FOREIGN = "table=0,priority=7,in_port=9 actions=drop"
+
+
+@pytest.fixture
+def bridge(dummy_switch: DummySwitch) -> Iterator[str]:
+    """The peering's node1, and one flow that somebody added by hand."""
+    dummy_switch.add_bridge("br-cli")
+    dummy_switch.ofctl("replace-flows", "br-cli", "--bundle", str(PEERING / "node1.flows"))
+    dummy_switch.ofctl("add-flow", "br-cli", FOREIGN)
+    yield "br-cli"
+    dummy_switch.remove_bridge("br-cli")
+
+
+def flows(switch: DummySwitch, bridge: str, *arguments: str) -> str:
+    where = ("--node", "node1", "--db", switch.db, "--bridge", bridge, "-f", str(PEERING))
+    result = CliRunner().invoke(main, ("flows", *where, *arguments))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def rows(switch: DummySwitch, bridge: str, *arguments: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(flows(switch, bridge, "--json", *arguments))["flows"]
+    return found
+
+
+def test_every_flow_has_the_name_of_its_object(dummy_switch: DummySwitch, bridge: str) -> None:
+    """The names are those of the golden's comments, policies included."""
+    golden = (PEERING / "node1.flows").read_text().splitlines()
+    owners = {row["object"] for row in rows(dummy_switch, bridge) if row["expected"]}
+    assert owners == {line[2:] for line in golden if line.startswith("# ") and not line.startswith("# ---")}
+
+
+def test_a_flow_added_by_hand_is_marked(dummy_switch: DummySwitch, bridge: str) -> None:
+    unexpected = [row for row in rows(dummy_switch, bridge) if not row["expected"]]
+    assert [row["object"] for row in unexpected] == ["foreign"]
+    assert "foreign | 0 packets | NOT WHAT THE MANIFESTS MEAN" in flows(dummy_switch, bridge)
+
+
+def test_flows_are_found_by_object(dummy_switch: DummySwitch, bridge: str) -> None:
+    found = rows(dummy_switch, bridge, "--object", "networkroutingpolicy shop-uses-db")
+    assert {row["table_name"] for row in found} == {"DestinationNetwork", "Permit"}
+
+
+def test_flows_are_found_by_network(dummy_switch: DummySwitch, bridge: str) -> None:
+    found = rows(dummy_switch, bridge, "--network", "shop")
+    assert found
+    assert all("shop" in row["networks"] for row in found)
+
+
+@pytest.mark.parametrize("table", ["Permit", "103"])
+def test_flows_are_found_by_table(dummy_switch: DummySwitch, bridge: str, table: str) -> None:
+    assert {row["table"] for row in rows(dummy_switch, bridge, "--table", table)} == {103}
+
+
+def test_counters_are_shown(dummy_switch: DummySwitch, bridge: str) -> None:
+    assert all(row["packets"] == 0 and row["bytes"] == 0 for row in rows(dummy_switch, bridge))
+
+
+def test_a_switch_that_does_not_answer_is_named(dummy_switch: DummySwitch) -> None:
+    where = ("--node", "node1", "--db", dummy_switch.db, "--bridge", "br-none", "-f", str(PEERING))
+    result = CliRunner().invoke(main, ("flows", *where))
+    assert result.exit_code == 1
+    assert "the switch of Node node1 does not answer" in result.output
+
+
+def test_a_lab_that_does_not_run_is_named() -> None:
+    result = CliRunner().invoke(main, ("flows", "--node", "node1", "--lab", "nowhere"))
+    assert result.exit_code == 1
+    assert "no lab 'nowhere' runs here" in result.output

@@ -1,0 +1,155 @@
+"""The verbs that read manifests: what an operator sees, and the exit status that a script sees."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from lace_sdn.cli import VERBS, main
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+BOOK = Path(__file__).parents[2] / "flows"
+PEERING = str(BOOK / "one-way-peering")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_help_names_every_verb() -> None:
+    text = run("--help").output
+    assert [verb for verb in VERBS if verb not in text] == []
+
+
+def test_help_loads_no_verb() -> None:
+    """The program starts fast, and the controller's patching of the standard library touches nobody else."""
+    code = (
+        "import sys; from lace_sdn.cli import main; main(['--help'], standalone_mode=False);"
+        "print(sorted(name for name in sys.modules if name.startswith(('lace_sdn.', 'eventlet', 'os_ken', 'rich'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['lace_sdn.cli']"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str) -> None:
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    assert "Usage: main " + verb in result.output
+
+
+def test_version_is_printed() -> None:
+    assert run("--version").output.startswith("lace-sdn, version ")
+
+
+def test_unknown_verb_is_refused() -> None:
+    result = run("fly")
+    assert result.exit_code == 2
+    assert "No such command 'fly'" in result.output
+
+
+def test_compile_prints_the_golden_of_the_asked_node() -> None:
+    golden = (BOOK / "one-way-peering" / "node2.flows").read_text()
+    assert run("compile", PEERING, "--node", "node2").output == f"# node2.flows\n{golden}\n"
+
+
+def test_compile_names_the_nodes_there_are() -> None:
+    result = run("compile", PEERING, "--node", "node9")
+    assert result.exit_code == 1
+    assert "there are: node1, node2" in result.output
+
+
+def test_compile_writes_what_differs_and_removes_what_is_gone(tmp_path: Path) -> None:
+    source = (BOOK / "one-way-peering" / "cluster.yaml").read_text()
+    (tmp_path / "cluster.yaml").write_text(source)
+    (tmp_path / "node9.flows").write_text("stale")
+    result = run("compile", str(tmp_path), "--write")
+    assert result.exit_code == 0
+    assert {path.name for path in tmp_path.glob("*.flows")} == {"node1.flows", "node2.flows"}
+    assert run("compile", str(tmp_path), "--write").output == ""
+
+
+def test_compile_goes_on_without_a_bad_object_and_says_so(tmp_path: Path) -> None:
+    source = (BOOK / "one-way-peering" / "cluster.yaml").read_text()
+    (tmp_path / "cluster.yaml").write_text(source.replace("10.40.0.0/16", "10.40.0.0/33"))
+    result = run("compile", str(tmp_path), "--node", "node1")
+    assert result.exit_code == 1
+    assert '"10.40.0.0/33"' in result.output
+    assert "table 80 Output" in result.output
+
+
+def test_matrix_shows_every_pod() -> None:
+    result = run("matrix", PEERING)
+    assert result.exit_code == 0
+    assert [name for name in ("shop/web-0", "shop/web-1", "db/db-0") if name not in result.output] == []
+
+
+def test_matrix_for_machines_gives_verdict_and_policy() -> None:
+    rows = json.loads(run("matrix", PEERING, "--json").output)
+    assert {
+        "from": "shop/web-0",
+        "to": "db/db-0",
+        "probe": "tcp/5432",
+        "family": 4,
+        "allowed": True,
+        "policy": "shop-uses-db",
+        "reason": "NetworkRoutingPolicy shop-uses-db relates shop to db",
+    } in rows
+
+
+def test_why_names_the_policy_that_allows() -> None:
+    result = run("why", "shop/web-1", "db/db-0", "tcp/5432", "-f", PEERING)
+    assert result.exit_code == 0
+    assert "allowed" in result.output
+    assert "NetworkRoutingPolicy shop-uses-db relates shop to db" in result.output
+    assert "arrives at db/db-0" in result.output
+
+
+def test_why_says_where_a_denied_packet_stops() -> None:
+    result = run("why", "db/db-0", "shop/web-0", "icmp", "-f", PEERING)
+    assert result.exit_code == 1
+    assert "no policy relates db to shop" in result.output
+    assert "stops on node1 in table 30 DestinationNetwork: no flow matches" in result.output
+
+
+def test_why_says_who_has_the_address_instead() -> None:
+    conflict = str(BOOK / "overlapping-destinations-conflict")
+    result = run("why", "client/pod", "junior/pod", "tcp/8080", "-f", conflict)
+    assert result.exit_code == 1
+    assert "arrives at senior/pod: for this source the address means that pod" in result.output
+
+
+def test_why_for_machines_lists_the_flows() -> None:
+    answer = json.loads(run("why", "shop/web-1", "db/db-0", "tcp/5432", "-f", PEERING, "--json").output)
+    assert answer["allowed"]
+    assert answer["arrives_at"] == ["db/db-0"]
+    assert {step["node"] for step in answer["request"]} == {"node1", "node2"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("shop/web-9", "db/db-0", "icmp"), "there are: db/db-0, shop/web-0, shop/web-1"),
+        (("shop/web-0", "db/db-0", "sctp/1"), "expected tcp/PORT, udp/PORT or icmp"),
+        (("shop/web-0", "db/db-0", "tcp/0"), "expected a port from 1 to 65535"),
+        (("shop/web-0", "shop/web-0", "icmp"), "never leaves the pod"),
+    ],
+)
+def test_why_says_what_was_wrong_with_the_question(arguments: tuple[str, ...], message: str) -> None:
+    result = run("why", *arguments, "-f", PEERING)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_why_knows_pods_without_a_common_address_family() -> None:
+    result = run("why", "four/pod", "six/pod", "icmp", "-f", str(BOOK / "dual-stack"))
+    assert result.exit_code == 1
+    assert "no IP addresses in common" in result.output
