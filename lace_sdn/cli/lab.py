@@ -46,7 +46,7 @@ def _on_a_lab(command: Command) -> Command:
     def with_lab(*arguments: Any, name: str, **options: Any) -> Any:
         try:
             return command(Lab(name), *arguments, **options)
-        except LabError as problem:
+        except (LabError, OSError) as problem:
             raise click.ClickException(str(problem)) from None
 
     return with_lab  # type: ignore[return-value]

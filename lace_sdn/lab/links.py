@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from lace_sdn.lab import netns
+from lace_sdn.lab import LabError, netns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +106,7 @@ def quiet(namespace: str) -> None:
     The kernel still sees every frame of a port that a switch in userspace reads.
     """
     with netns.inside(namespace):
-        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+        _set_device_options("default", with_ipv6=False)
         Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("1")
 
 
@@ -159,6 +159,10 @@ def _set_device_options(device: str, *, with_ipv6: bool) -> None:
     """/proc/sys/net is that of the thread's namespace."""
     options = {"accept_dad": 0, "dad_transmits": 0, "accept_ra": 0, "router_solicitations": 0}
     folder = Path("/proc/sys/net/ipv6/conf") / device
+    if not folder.exists():
+        if with_ipv6:
+            raise LabError("this kernel has IPv6 switched off, and there are IPv6 addresses among the objects")
+        return
     for name, value in {**options, "disable_ipv6": 0 if with_ipv6 else 1}.items():
         (folder / name).write_text(str(value))
 
