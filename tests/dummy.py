@@ -24,11 +24,13 @@ _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 class DummySwitch:
     """ovsdb-server and ovs-vswitchd with own database, sockets and logs; ``with DummySwitch() as switch: ...``.
 
-    ``environment`` is added to the daemons' environment. Raises CalledProcessError with the tool's output when a
+    ``environment`` is added to the daemons' environment; ``has_real_tunnels``: Geneve ports encapsulate. Raises CalledProcessError with the tool's output when a
     tool fails, TimeoutError when a daemon does not come up.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, *, has_real_tunnels: bool = False
+    ) -> None:
         # Unix socket paths end at 107 bytes: a short folder, not pytest's.
         self.folder = Path(tempfile.mkdtemp(prefix="lacedummy-", dir="/tmp"))
         self.environment = {
@@ -36,6 +38,10 @@ class DummySwitch:
             **dict.fromkeys(("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR"), str(self.folder)),
             **(environment or {}),
         }
+        # "override" makes dummies of tunnel ports too: they would neither encapsulate nor decapsulate.
+        self._dummies = (
+            ("--enable-dummy", "--disable-system-route") if has_real_tunnels else ("--enable-dummy=override",)
+        )
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -62,7 +68,7 @@ class DummySwitch:
             self._spawn(
                 "ovs-vswitchd",
                 self.db,
-                "--enable-dummy=override",
+                *self._dummies,
                 "--disable-system",
                 "--unixctl=vswitchd.ctl",
             )
