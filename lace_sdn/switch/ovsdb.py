@@ -11,15 +11,15 @@ import ovs.db.idl
 import ovs.poller
 
 from lace_sdn.switch.ovsdb_plan import (
+    BridgePlan,
     OvsdbSettings,
     PodInterface,
     datapath_id,
     find_bridge,
-    plan,
     pod_interfaces,
 )
 from lace_sdn.switch.ovsdb_schema import SCHEMA
-from lace_sdn.switch.permitted import permitted_target
+from lace_sdn.switch.permitted import permitted_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,6 +78,7 @@ class OvsdbNode:
         self.is_connected = False
         self._on_ports = on_ports
         self._is_set_up = False
+        self._plan = BridgePlan(node, settings, (settings.controller,))
         self._transaction: Any = None
         self._greenthread: Any = None
         self._idl = self._open()
@@ -98,9 +99,9 @@ class OvsdbNode:
         return int(datapath_id(self.node), 16)
 
     def start(self) -> None:
-        """Connect, and stay connected, in a greenthread of its own. Raises OSError, see ``permitted_target``."""
-        target = permitted_target(self.settings.controller, self.remote)
-        self.settings = replace(self.settings, controller=target)
+        """Connect, and stay connected, in a greenthread of its own. Raises OSError, see ``permitted_targets``."""
+        targets = permitted_targets(self.settings.controller, self.remote)
+        self._plan = BridgePlan(self.node, self.settings, targets, is_fresh=True)
         self._greenthread = eventlet.spawn(self._run)
 
     def stop(self) -> None:
@@ -157,7 +158,7 @@ class OvsdbNode:
         if self._transaction is None:
             self._transaction = ovs.db.idl.Transaction(self._idl)
             self._transaction.add_comment("lace-sdn: bridge, tunnel and ports")
-            plan(self._idl, self._transaction, self.node, self.settings)
+            self._plan.write(self._idl, self._transaction)
         status = self._transaction.commit()
         kinds = ovs.db.idl.Transaction
         if status == kinds.INCOMPLETE:
@@ -166,9 +167,11 @@ class OvsdbNode:
         error, self._transaction = self._transaction.get_error(), None
         if status == kinds.UNCHANGED:
             self._is_set_up = True
+            self._plan = replace(self._plan, is_fresh=False)
         elif status in (kinds.SUCCESS, kinds.TRY_AGAIN):
             poller.immediate_wake()
             self._is_set_up = False
+            self._plan = replace(self._plan, is_fresh=self._plan.is_fresh and status == kinds.TRY_AGAIN)
         else:
             _LOG.error("event=ovsdb_refused node=%s error=%r now=retrying", self.node, error)
             self._is_set_up = False

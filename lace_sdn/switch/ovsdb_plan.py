@@ -82,18 +82,45 @@ def pod_interfaces(bridge: Any) -> tuple[PodInterface, ...]:
     )
 
 
-def plan(idl: Any, transaction: Any, node: str, settings: OvsdbSettings) -> None:
-    """Put into ``transaction`` what is missing; nothing when all is as it should be."""
-    bridge = find_bridge(idl, settings.bridge) or _new_bridge(idl, transaction, settings.bridge)
-    _set(bridge, "datapath_type", settings.datapath_type)
-    # In the transaction that creates the bridge: a bridge without it would switch packets like a hub until we come.
-    _set(bridge, "fail_mode", ["secure"])
-    _set(bridge, "protocols", PROTOCOLS)
-    _merge(bridge, "other_config", {"datapath-id": datapath_id(node)})
-    _plan_controller(bridge, transaction, idl, settings)
-    _plan_tables(bridge, transaction, idl, settings)
-    _plan_tunnel(bridge, transaction, idl)
-    _plan_ofports(bridge)
+@dataclass(frozen=True, slots=True)
+class BridgePlan:
+    """``targets``: any of them is right for the controller; ``is_fresh``: our process has just begun to listen."""
+
+    node: str
+    settings: OvsdbSettings
+    targets: tuple[str, ...]
+    is_fresh: bool = False
+
+    def write(self, idl: Any, transaction: Any) -> None:
+        """Put into ``transaction`` what is missing; nothing when all is as it should be."""
+        settings = self.settings
+        bridge = find_bridge(idl, settings.bridge) or _new_bridge(idl, transaction, settings.bridge)
+        _set(bridge, "datapath_type", settings.datapath_type)
+        # In the transaction that creates the bridge: without it, it would switch packets like a hub until we come.
+        _set(bridge, "fail_mode", ["secure"])
+        _set(bridge, "protocols", PROTOCOLS)
+        _merge(bridge, "other_config", {"datapath-id": datapath_id(self.node)})
+        self._write_controller(bridge, idl, transaction)
+        _plan_tables(bridge, transaction, idl, settings)
+        _plan_tunnel(bridge, transaction, idl)
+        _plan_ofports(bridge)
+
+    def _write_controller(self, bridge: Any, idl: Any, transaction: Any) -> None:
+        """Exactly one controller: two would undo each other's flows. Never none in between: that would flush the flows."""
+        rows = getattr(bridge, "controller", [])
+        row = next((each for each in rows if each.target in self.targets), None)
+        if row is None:
+            row = transaction.insert(idl.tables["Controller"])
+            row.target = self.targets[0]
+        elif self.is_fresh and not row.is_connected:
+            # A switch that found nobody waits up to 8 s, whatever max_backoff says (3.1); a new target it tries at once.
+            row.target = next((each for each in self.targets if each != row.target), row.target)
+        _set(row, "max_backoff", [MAX_BACKOFF])
+        _set(row, "inactivity_probe", [self.settings.inactivity_probe])
+        # The channel never runs through the bridge itself; in-band would add hidden flows.
+        _set(row, "connection_mode", ["out-of-band"])
+        if rows != [row]:
+            bridge.controller = [row]
 
 
 def _new_bridge(idl: Any, transaction: Any, name: str) -> Any:
@@ -114,21 +141,6 @@ def _new_port(idl: Any, transaction: Any, name: str, kind: str) -> Any:
     port.name = name
     port.interfaces = [interface]
     return port
-
-
-def _plan_controller(bridge: Any, transaction: Any, idl: Any, settings: OvsdbSettings) -> None:
-    """Exactly one controller: two of them would undo each other's flows."""
-    rows = getattr(bridge, "controller", [])
-    row = next((each for each in rows if each.target == settings.controller), None)
-    if row is None:
-        row = transaction.insert(idl.tables["Controller"])
-        row.target = settings.controller
-    _set(row, "max_backoff", [MAX_BACKOFF])
-    _set(row, "inactivity_probe", [settings.inactivity_probe])
-    # The channel never runs through the bridge itself; in-band would add hidden flows.
-    _set(row, "connection_mode", ["out-of-band"])
-    if rows != [row]:
-        bridge.controller = [row]
 
 
 def _plan_tables(bridge: Any, transaction: Any, idl: Any, settings: OvsdbSettings) -> None:

@@ -40,6 +40,7 @@ _COLUMNS: Final[dict[str, dict[str, Any]]] = {
         "max_backoff": _OPTIONAL_NUMBER,
         "inactivity_probe": _OPTIONAL_NUMBER,
         "connection_mode": _OPTIONAL_TEXT,
+        "is_connected": {"type": "boolean"},
     },
     "Flow_Table": {"name": _OPTIONAL_TEXT},
     "Port": {"name": _TEXT, "interfaces": _rows("Interface")},
