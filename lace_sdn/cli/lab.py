@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
 
 from lace_sdn.cli import lab_view
 from lace_sdn.lab import LabError, agent_client, cluster, control, desired, netns, pods, processes, reach
@@ -179,7 +178,7 @@ def _probe(its: Lab, built: Built) -> int:
     with lab_view.progress() as tell:
         tell(f"probing {len(meant)} connections with real packets")
         findings = reach.measure(its, built.state, meant)
-    return lab_view.print_findings(Console(), meant, findings)
+    return lab_view.print_findings(lab_view.output(), meant, findings)
 
 
 def _exit_for(built: Built | None, differences: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lace_sdn.cli.matrix_view import connection_name, matrices
+from lace_sdn.cli.matrix_view import Matrices, connection_name
 from lace_sdn.kube.generation import generation
 from lace_sdn.lab import agent_client, control, pods, reach
 from lace_sdn.lab.switches import Switch
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from lace_sdn.policy.oracle import Connection
 
 _MOST_DIFFERENCES = 30
+_PIPE_WIDTH = 160
+
+
+def output() -> Console:
+    """Standard output; wide where it is no terminal, so that nothing is cut in a file or pipe."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 @contextlib.contextmanager
@@ -58,7 +65,7 @@ def print_findings(
     """The probed matrix beside the intended one, then each difference; the number of differences."""
     different = [each for each in meant if not reach.is_as_intended(meant[each], findings[each])]
     found = {each: finding.found is reach.Found.ALLOW for each, finding in findings.items()}
-    console.print(matrices(meant, found, set(different)))
+    console.print(Matrices(meant, found, set(different)))
     for connection in different[:_MOST_DIFFERENCES]:
         finding = findings[connection]
         wanted = "allow" if meant[connection] else "deny"
@@ -153,7 +160,7 @@ def status_of(its: Lab, built: Built) -> dict[str, Any]:
 
 def print_status(now: Mapping[str, Any]) -> None:
     """``status_of`` as tables."""
-    console = Console()
+    console = output()
     nodes = _table("node", "addresses", "switch", "programmed", "flows")
     for name, node in now["nodes"].items():
         nodes.add_row(
@@ -177,7 +184,7 @@ def print_status(now: Mapping[str, Any]) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -13,9 +14,11 @@ from lace_sdn.policy.reachability import probe_name
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
 
     from lace_sdn.policy.oracle import Connection
+
+_GAP = 4
 
 LEGEND = Text.assemble(
     ("● ", "green"), "everything  ", ("◐ ", "yellow"), "some of it  ", ("· ", "dim"), "nothing  ",
@@ -32,27 +35,36 @@ def matrix_table(
     cells: dict[tuple[str, str], list[Connection]] = {}
     for connection in passes:
         cells.setdefault((connection.source, connection.destination), []).append(connection)
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1)
-    )
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
     table.add_column("from \\ to", no_wrap=True)
     for number in range(1, len(names) + 1):
-        table.add_column(str(number), justify="center")
+        table.add_column(str(number), justify="right", min_width=2, no_wrap=True)
     for number, source in enumerate(names, start=1):
         row = [_cell(cells.get((source, destination), []), passes, different) for destination in names]
         table.add_row(f"{number:>2} {source}", *row)
     return table
 
 
-def matrices(
-    intended: Mapping[Connection, bool], found: Mapping[Connection, bool], different: Collection[Connection]
-) -> RenderableType:
-    """What real packets did beside what the objects mean."""
-    beside = Table.grid(padding=(0, 4))
-    beside.add_row(
-        matrix_table(found, "probed with real packets", different), matrix_table(intended, "intended")
-    )
-    return Group(beside, Text(), LEGEND)
+@dataclass(frozen=True)
+class Matrices:
+    """What real packets did, and beside it (below it where the terminal is narrow) what the objects mean."""
+
+    intended: Mapping[Connection, bool]
+    found: Mapping[Connection, bool]
+    different: Collection[Connection]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        found = matrix_table(self.found, "probed with real packets", self.different)
+        intended = matrix_table(self.intended, "intended")
+        width = sum(console.measure(table).maximum for table in (found, intended))
+        if width + _GAP <= options.max_width:
+            beside = Table.grid(padding=(0, _GAP))
+            beside.add_row(found, intended)
+            yield beside
+        else:
+            yield Group(found, Text(), intended)
+        yield Text()
+        yield LEGEND
 
 
 def connection_name(connection: Connection) -> str:
