@@ -86,7 +86,7 @@ def test_probes_are_written_as_they_are_read(text: str) -> None:
     ],
 )
 def test_a_bad_line_is_refused_with_its_place(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match="reachability.txt:2: ") as caught:
+    with pytest.raises(ValueError, match=r"reachability\.txt:2: ") as caught:
         parse(f"# first\n{text}\n")
     assert message in str(caught.value)
 
