@@ -1,0 +1,218 @@
+"""A fabric of real switches, one Open vSwitch a node: packets in by ``netdev-dummy/receive``, out by ``options:tx_pcap``.
+
+Geneve between the nodes is real: each br-int encapsulates into its br-phy, whose port's frames are carried, octet by
+octet, to the br-phy of the node that the outer address names. Everything is settled before an answer is given: no sleep
+decides what arrived.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Self
+
+from dummy import BOUND_S, DummySwitch
+from frames import Outer, decode, encapsulate, encode, read_pcap, underlay_destination
+
+from lace_sdn.openflow.fields import TUN_ID, TUN_SRC
+from lace_sdn.openflow.simulator.fabric import Delivery, Journey
+from lace_sdn.pipeline.constants import TUNNEL_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from lace_sdn.openflow.fields import Field
+    from lace_sdn.openflow.flow import BridgeProgram
+    from lace_sdn.openflow.simulator import Packet
+
+SENTINEL = 60000
+"""A port of every bridge that gives its packets back: when it did, all packets before were processed."""
+SENTINEL_FLOW = f"priority=65535,in_port={SENTINEL},actions=IN_PORT"
+SENTINEL_FRAME = "ffffffffffff" + "020000005e17" + "88b5" + "00" * 46
+
+
+class Control:
+    """One lasting connection to the control socket of ovs-vswitchd (ovs-appctl(8): JSON-RPC 1.0)."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(BOUND_S)
+        self._socket.connect(str(path))
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __call__(self, command: str, *arguments: str) -> str:
+        """The command's output. Raises RuntimeError with the switch's words when it refuses."""
+        request = {"id": 0, "method": command, "params": arguments}
+        self._socket.sendall(json.dumps(request).encode())
+        data = b""
+        while True:
+            data += self._socket.recv(1 << 16)
+            try:
+                response = json.loads(data)
+            except ValueError:
+                continue
+            if response["error"] is not None:
+                raise RuntimeError(f"{command} {arguments}: {response['error']}")
+            return str(response["result"])
+
+
+class DummyNode:
+    """One node: a switch process with br-int, br-phy and pods' ports v1, v2, ..."""
+
+    def __init__(self, index: int, ports: int) -> None:
+        self.address = IPv4Address(f"192.168.50.{index + 1}")
+        self.mac = 0xAA5500000000 + index
+        self.ports = ports
+        self.switch = DummySwitch(has_real_tunnels=True)
+        self._positions: dict[str, int] = {}
+        self._control: Control | None = None
+
+    def start(self, neighbours: Iterable[tuple[IPv4Address, int]]) -> None:
+        """``neighbours``: address and MAC of the other nodes."""
+        switch = self.switch.start()
+        switch.add_bridge("br-phy", f'other-config:hwaddr="{_mac_text(self.mac)}"')
+        switch.add_bridge("br-int")
+        names = {"p0": ("br-phy", 1), f"v{SENTINEL}": ("br-int", SENTINEL)}
+        names |= {f"v{number}": ("br-int", number) for number in range(1, self.ports + 1)}
+        arguments: list[str] = []
+        for name, (bridge, ofport) in names.items():
+            arguments += ["--", "add-port", bridge, name, "--", "set", "Interface", name, "type=dummy"]
+            arguments += [f"ofport_request={ofport}", f"options:tx_pcap={self._pcap(name)}"]
+            self._positions[name] = 0
+        switch.appctl("netdev-dummy/ip4addr", "br-phy", f"{self.address}/24")
+        switch.appctl("ovs/route/add", "192.168.50.0/24", "br-phy")
+        for address, mac in neighbours:
+            switch.appctl("tnl/neigh/set", "br-phy", str(address), _mac_text(mac))
+        geneve = (
+            "type=geneve",
+            "options:key=flow",
+            "options:remote_ip=flow",
+            f"ofport_request={TUNNEL_PORT}",
+        )
+        switch.vsctl(
+            *arguments[1:], "--", "add-port", "br-int", "geneve", "--", "set", "Interface", "geneve", *geneve
+        )
+        flows = "in_port=p0,actions=LOCAL\nin_port=LOCAL,actions=p0\n"
+        switch.ofctl("add-flows", "br-phy", "-", stdin=flows)
+        self._control = Control(switch.folder / "vswitchd.ctl")
+
+    def stop(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        self.switch.stop()
+
+    def install(self, program: BridgeProgram) -> None:
+        """Replaces all flows by one bundle, and waits until the datapath follows them."""
+        text = "\n".join([SENTINEL_FLOW, *map(str, program.flows)])
+        self.switch.ofctl("replace-flows", "br-int", "--bundle", "-", stdin=text + "\n")
+        self.control("revalidator/purge")
+
+    def forget_connections(self) -> None:
+        self.control("dpctl/flush-conntrack")
+
+    def control(self, command: str, *arguments: str) -> str:
+        assert self._control is not None
+        return self._control(command, *arguments)
+
+    def receive(self, name: str, frame: bytes) -> dict[str, list[bytes]]:
+        """Port name -> frames that came out of it, once ``frame``, coming in at port ``name``, is wholly processed."""
+        self.control("netdev-dummy/receive", name, frame.hex())
+        # Ports are polled in turn: when the second has come back, the round that the frame was in is over.
+        for _ in range(2):
+            self._pass_sentinel()
+        return {port: frames for port in self._positions if (frames := self._sent(port))}
+
+    def _pass_sentinel(self) -> None:
+        name = f"v{SENTINEL}"
+        self.control("netdev-dummy/receive", name, SENTINEL_FRAME)
+        end = time.monotonic() + BOUND_S
+        while not self._sent(name):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.address}: the sentinel did not come back within {BOUND_S:g} s")
+            time.sleep(0.0002)
+
+    def _sent(self, name: str) -> list[bytes]:
+        path = self._pcap(name)
+        if path.stat().st_size <= self._positions[name]:
+            return []
+        frames, self._positions[name] = read_pcap(path, self._positions[name])
+        return frames
+
+    def _pcap(self, name: str) -> Path:
+        return self.switch.folder / f"{name}.pcap"
+
+
+class DummyFabric:
+    """Real switches as a fabric: ``inject`` as the simulated one has it. Nodes are ``node0``, ``node1``, ...
+
+    ``with DummyFabric(nodes=3, ports=8) as fabric: ...``
+    """
+
+    def __init__(self, nodes: int, ports: int) -> None:
+        self.nodes = {f"node{index}": DummyNode(index, ports) for index in range(nodes)}
+
+    def __enter__(self) -> Self:
+        try:
+            for node in self.nodes.values():
+                node.start((each.address, each.mac) for each in self.nodes.values() if each is not node)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        for node in self.nodes.values():
+            node.stop()
+
+    def reset(self, programs: Mapping[str, BridgeProgram]) -> None:
+        """These programs, and no connections."""
+        for name, program in programs.items():
+            self.nodes[name].install(program)
+            self.nodes[name].forget_connections()
+
+    def install(self, node: str, program: BridgeProgram) -> None:
+        """Replace the program; connections stay."""
+        self.nodes[node].install(program)
+
+    def inject(
+        self, node: str, port: int, packet: Packet, tunnel: Mapping[Field, int] | None = None
+    ) -> Journey:
+        """``packet`` into ``node`` by ``port``; with ``tunnel``: encapsulated, from whatever source that says."""
+        frame = encode(packet)
+        name = f"v{port}"
+        if tunnel:
+            target, name = self.nodes[node], "p0"
+            source = IPv4Address(tunnel[TUN_SRC])
+            frame = encapsulate(
+                Outer(0xAA55000000FF, target.mac, source, target.address, tunnel[TUN_ID]), frame
+            )
+        deliveries: list[Delivery] = []
+        waiting = [(node, name, frame)]
+        while waiting:
+            here, entry, current = waiting.pop(0)
+            for out, frames in self.nodes[here].receive(entry, current).items():
+                for each in frames:
+                    if out == "p0":
+                        waiting.append((self._home(each), "p0", each))
+                    else:
+                        deliveries.append(Delivery(here, int(out.removeprefix("v")), decode(each)))
+        return Journey(tuple(deliveries), ())
+
+    def _home(self, frame: bytes) -> str:
+        target = underlay_destination(frame)
+        return next(name for name, each in self.nodes.items() if each.address == target)
+
+
+def _mac_text(mac: int) -> str:
+    return mac.to_bytes(6, "big").hex(":")
