@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from lace_sdn.kube.problems import Path
 
 _TAG = "tag:yaml.org,2002:"
-_MOST_VALUES = 2_000_000
-"""A document that unfolds (by aliases) to more values than this is refused."""
+_FEW_VALUES = 10_000
+"""A document may unfold (by aliases) to this many values, or to as many as its file has characters."""
 
 _SCALARS = yaml.constructor.SafeConstructor()
 
@@ -49,7 +49,7 @@ def documents(text: str) -> Iterator[Document]:
     loader = yaml.CSafeLoader(text) if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader(text)
     try:
         while loader.check_node():
-            unfolding = _Unfolding()
+            unfolding = _Unfolding(max(_FEW_VALUES, len(text)))
             data = unfolding.value(cast("yaml.Node", loader.get_node()), ())
             if data is not None:
                 yield Document(data, unfolding.lines)
@@ -72,12 +72,13 @@ def _line(error: yaml.MarkedYAMLError) -> int:
 class _Unfolding:
     """Turns the nodes of one document into values, noting the line of each."""
 
+    most: int
     lines: dict[Path, int] = field(default_factory=dict)
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         self.lines.setdefault(path, node.start_mark.line + 1)
-        if len(self.lines) > _MOST_VALUES:
-            raise NotYamlError(node.start_mark.line + 1, f"unfolds to more than {_MOST_VALUES} values")
+        if len(self.lines) > self.most:
+            raise NotYamlError(node.start_mark.line + 1, f"unfolds to more than {self.most} values")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
