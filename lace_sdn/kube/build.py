@@ -13,7 +13,7 @@ from lace_sdn.kube.manifests import Identity, Manifest, Manifests
 from lace_sdn.kube.problems import Finding, any_of, quoted
 from lace_sdn.kube.report import Report
 from lace_sdn.model.cluster import ClusterState, Condition
-from lace_sdn.model.objects import RoutingPolicy
+from lace_sdn.model.objects import NetworkType, RoutingPolicy
 from lace_sdn.policy.allocation import Bound, allocate, current_lease
 from lace_sdn.policy.binding import Binder
 from lace_sdn.policy.keys import assign_keys
@@ -210,7 +210,10 @@ def _unfit(pod: Pod, name: str | None, networks: Mapping[str, Network]) -> Refus
         return Refusal("Pod", pod.id, Reason.NETWORK_MISSING, found, _one_of(networks))
     if networks[name].is_external:
         found = f'is bound to Network "{name}", which is external'
-        return Refusal("Pod", pod.id, Reason.NETWORK_EXTERNAL, found, "expected a network of type l3 or l2")
+        return Refusal("Pod", pod.id, Reason.NETWORK_EXTERNAL, found, "expected a network of type l3")
+    if networks[name].type is NetworkType.L2:
+        found = f'is bound to Network "{name}" of type l2, which this version does not program'
+        return Refusal("Pod", pod.id, Reason.NETWORK_NOT_SUPPORTED, found, "expected a network of type l3")
     return None
 
 
