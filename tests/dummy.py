@@ -65,14 +65,7 @@ class DummySwitch:
             )
             wait_until((self.folder / "db.sock").exists, "ovsdb-server's socket")
             self.vsctl("--no-wait", "init")
-            self._spawn(
-                "ovs-vswitchd",
-                self.db,
-                *self._dummies,
-                "--disable-system",
-                "--unixctl=vswitchd.ctl",
-            )
-            wait_until(lambda: self._answers("version"), "ovs-vswitchd's answer")
+            self._start_vswitchd()
         except BaseException:
             self.stop()
             raise
@@ -81,13 +74,7 @@ class DummySwitch:
     def stop(self) -> None:
         """Ends both daemons, by pid, and removes the folder; may be called twice."""
         while self._daemons:
-            daemon = self._daemons.pop()
-            daemon.send_signal(signal.SIGTERM)
-            try:
-                daemon.wait(BOUND_S)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
+            self._end_last_daemon()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -97,6 +84,11 @@ class DummySwitch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def restart_vswitchd(self) -> None:
+        """ovs-vswitchd ends and comes back, without flows; the database stays."""
+        self._end_last_daemon()
+        self._start_vswitchd()
 
     def vsctl(self, *arguments: str) -> str:
         """The output of ovs-vsctl."""
@@ -131,6 +123,21 @@ class DummySwitch:
         """A dummy port numbered ``ofport``; ``settings``: columns of Interface, ``key=value``."""
         columns = ("type=dummy", f"ofport_request={ofport}", *settings)
         self.vsctl("--may-exist", "add-port", bridge, name, "--", "set", "Interface", name, *columns)
+
+    def _start_vswitchd(self) -> None:
+        """The daemon started last."""
+        options = (*self._dummies, "--disable-system", "--unixctl=vswitchd.ctl")
+        self._spawn("ovs-vswitchd", self.db, *options)
+        wait_until(lambda: self._answers("version"), "ovs-vswitchd's answer")
+
+    def _end_last_daemon(self) -> None:
+        daemon = self._daemons.pop()
+        daemon.send_signal(signal.SIGTERM)
+        try:
+            daemon.wait(BOUND_S)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
 
     def _spawn(self, program: str, *arguments: str) -> None:
         command = (
