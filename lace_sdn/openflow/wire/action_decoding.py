@@ -1,0 +1,185 @@
+"""Bytes to actions: the inverse of ``action_encoding``, in the form in which Open vSwitch writes them."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Final
+
+from lace_sdn.openflow.actions import (
+    Ct,
+    DecTtl,
+    Goto,
+    GroupAction,
+    InPort,
+    Move,
+    Nat,
+    Output,
+    OutputTo,
+    Pop,
+    Push,
+    Resubmit,
+    SetField,
+)
+from lace_sdn.openflow.fields import Port
+from lace_sdn.openflow.wire import action_encoding as code
+from lace_sdn.openflow.wire.oxm import Cache, Unreadable, decode_term, slice_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lace_sdn.openflow.actions import Action, Actions
+    from lace_sdn.openflow.fields import Slice
+
+_HEAD: Final = code.HEAD
+_WORD: Final = struct.Struct("!4xI")
+_COPY: Final = struct.Struct("!4xHHH2x4s4s")
+_VENDOR: Final = struct.Struct("!4xIH")
+_SHORTS: Final = struct.Struct("!10xH4sH")
+_RESUBMIT: Final = struct.Struct("!10xHB3x")
+_CT: Final = struct.Struct("!10xH4sHB3xH")
+_NAT: Final = struct.Struct("!12xHH")
+_FIRST_RESERVED: Final = 0xFFFFFF00
+
+
+def pieces(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and whole bytes of each structure that begins with 16 bits of type and 16 of length. Raises Unreadable."""
+    start = 0
+    while start < len(data):
+        try:
+            kind, size = _HEAD.unpack_from(data, start)
+        except struct.error:
+            raise Unreadable(f"{len(data) - start} bytes are left over behind the last action") from None
+        if size < 4 or start + size > len(data):
+            raise Unreadable(f"a length of {size} bytes at {start} of {len(data)}")
+        yield kind, data[start : start + size]
+        start += size
+
+
+def _output(data: bytes) -> Action:
+    port: int = _WORD.unpack_from(data)[0]
+    if port == Port.IN_PORT:
+        return InPort()
+    if port >= _FIRST_RESERVED and port not in Port.NAMES:
+        raise Unreadable(f"output to the reserved port {port:#x}")
+    return Output(port)
+
+
+def _set_field(data: bytes) -> SetField:
+    return SetField(*decode_term(data[4 : 8 + data[7]]))
+
+
+def _copy_field(data: bytes) -> Move:
+    width, source, target, source_header, target_header = _COPY.unpack_from(data)
+    return Move(slice_of(source_header, source, width), slice_of(target_header, target, width))
+
+
+def _vendor(data: bytes) -> Action:
+    vendor, subtype = _VENDOR.unpack_from(data)
+    decode = _VENDOR_DECODERS.get(subtype) if vendor == code.VENDOR else None
+    if decode is None:
+        raise Unreadable(f"vendor action {subtype} of {vendor:#x}")
+    return decode(data)
+
+
+def _resubmit(data: bytes) -> Resubmit:
+    port, table = _RESUBMIT.unpack_from(data)
+    if port != code.RESUBMIT_IN_PORT or table == code.NO_TABLE:
+        raise Unreadable("resubmit with a port, or without a table")
+    return Resubmit(table)
+
+
+def _bits(where: int, header: bytes) -> Slice:
+    return slice_of(header, where >> 6, (where & 0x3F) + 1)
+
+
+def _output_to(data: bytes) -> OutputTo:
+    where, header, _ = _SHORTS.unpack_from(data)
+    return OutputTo(_bits(where, header))
+
+
+def _stacked(data: bytes) -> Slice:
+    low, header, width = _SHORTS.unpack_from(data)
+    return slice_of(header, low, width)
+
+
+def _ct(data: bytes) -> Ct:
+    flags, header, number, table, algorithm = _CT.unpack_from(data)
+    if flags & ~1 or algorithm:
+        raise Unreadable("ct with force or an algorithm")
+    nat: Nat | None = None
+    execute: list[SetField | Move] = []
+    for kind, piece in pieces(data[24:]):
+        if kind == code.EXPERIMENTER and nat is None:
+            nat = _nat(piece)
+            continue
+        action = _decode_one(kind, piece)
+        if not isinstance(action, SetField | Move):
+            raise Unreadable(f"ct that executes {action}")
+        execute.append(action)
+    zone = number if header == b"\0\0\0\0" else _bits(number, header)
+    return Ct(zone, None if table == code.NO_TABLE else table, bool(flags), nat, tuple(execute))
+
+
+def _nat(data: bytes) -> Nat:
+    if _VENDOR.unpack_from(data) != (code.VENDOR, code.NAT):
+        raise Unreadable("an action other than nat, set_field or move in ct")
+    flags, present = _NAT.unpack_from(data)
+    if flags not in (0, 1, 2) or present not in (0, 0x01, 0x04, 0x11, 0x14):
+        raise Unreadable(f"nat with flags {flags:#x} and ranges {present:#x}")
+    if not flags:
+        return Nat()
+    end = 32 if present & 4 else 20
+    packed = data[16:end]
+    address = None if not present else (IPv6Address(packed) if present & 4 else IPv4Address(packed))
+    return Nat(flags == 1, address, int.from_bytes(data[end : end + 2], "big") if present & 0x10 else None)
+
+
+_DECODERS: Final[dict[int, Callable[[bytes], Action]]] = {
+    code.OUTPUT: _output,
+    code.GROUP: lambda data: GroupAction(_WORD.unpack_from(data)[0]),
+    code.DEC_TTL: lambda _: DecTtl(),
+    code.SET_FIELD: _set_field,
+    code.COPY_FIELD: _copy_field,
+    code.EXPERIMENTER: _vendor,
+}
+_VENDOR_DECODERS: Final[dict[int, Callable[[bytes], Action]]] = {
+    code.RESUBMIT_TABLE: _resubmit,
+    code.OUTPUT_REG: _output_to,
+    code.STACK_PUSH: lambda data: Push(_stacked(data)),
+    code.STACK_POP: lambda data: Pop(_stacked(data)),
+    code.CT: _ct,
+}
+
+
+def _decode_one(kind: int, data: bytes) -> Action:
+    decode = _DECODERS.get(kind)
+    if decode is None:
+        raise Unreadable(f"action of type {kind}")
+    return decode(data)
+
+
+def decode_list(data: bytes) -> Actions:
+    """A list of actions, as in a bucket. Raises Unreadable."""
+    try:
+        return tuple(_decode_one(kind, piece) for kind, piece in pieces(data))
+    except (struct.error, IndexError, ValueError) as error:
+        raise Unreadable(f"actions {data.hex()}: {error}") from error
+
+
+def _decode_instructions(data: bytes) -> Actions:
+    actions: Actions = ()
+    for kind, piece in pieces(data):
+        if actions and isinstance(actions[-1], Goto):
+            raise Unreadable("an instruction behind goto_table")
+        if kind == code.APPLY_ACTIONS and not actions:
+            actions = decode_list(piece[8:])
+        elif kind == code.GOTO_TABLE:
+            actions = (*actions, Goto(piece[4]))
+        else:
+            raise Unreadable(f"instruction of type {kind}")
+    return actions
+
+
+INSTRUCTION_ACTIONS: Final = Cache(_decode_instructions)
+"""The actions of a flow from the bytes of its instructions. Raises Unreadable."""

@@ -1,0 +1,171 @@
+"""Actions to bytes (OpenFlow 1.5.1 section 7.2.8, and Open vSwitch's vendor actions)."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+from lace_sdn.openflow.actions import (
+    Ct,
+    DecTtl,
+    Goto,
+    GroupAction,
+    InPort,
+    Move,
+    Nat,
+    Output,
+    OutputTo,
+    Pop,
+    Push,
+    Resubmit,
+    SetField,
+)
+from lace_sdn.openflow.fields import Port, Slice
+from lace_sdn.openflow.wire.oxm import PADDING, VENDOR_HEADER, Cache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lace_sdn.openflow.actions import Action, Actions
+
+VENDOR: Final = 0x2320
+NO_TABLE: Final = 0xFF
+OUTPUT, GROUP, DEC_TTL, SET_FIELD, COPY_FIELD, EXPERIMENTER = 0, 22, 24, 25, 28, 0xFFFF
+RESUBMIT_TABLE, OUTPUT_REG, STACK_PUSH, STACK_POP, CT, NAT = 14, 15, 27, 28, 35, 36
+GOTO_TABLE, APPLY_ACTIONS = 1, 4
+RESUBMIT_IN_PORT: Final = 0xFFF8
+"""OFPP_IN_PORT in the 16 bits of OpenFlow 1.0, as vendor actions keep it."""
+
+HEAD: Final = struct.Struct("!HH")
+_OUTPUT: Final = struct.Struct("!HHI8x")
+_GROUP: Final = struct.Struct("!HHI")
+_COPY: Final = struct.Struct("!HHHHH2x4s4s4x")
+_RESUBMIT: Final = struct.Struct("!HHIHHB3x")
+_OUTPUT_REG: Final = struct.Struct("!HHIHH4sH6x")
+_STACK: Final = struct.Struct("!HHIHH4sH6x")
+_CT: Final = struct.Struct("!HHIHH4sHB3x2x")
+_NAT: Final = struct.Struct("!HHIH2xHH")
+_INSTRUCTION: Final = struct.Struct("!HH4x")
+_GOTO: Final = struct.Struct("!HHB3x")
+
+_IN_PORT: Final = _OUTPUT.pack(OUTPUT, 16, Port.IN_PORT)
+_DEC_TTL: Final = _GROUP.pack(DEC_TTL, 8, 0)
+_IN_PORT_RESUBMIT: Final = _RESUBMIT.pack(EXPERIMENTER, 16, VENDOR, RESUBMIT_TABLE, RESUBMIT_IN_PORT, 0)[:12]
+
+
+def _output(action: Output) -> bytes:
+    return _OUTPUT.pack(OUTPUT, 16, action.port)
+
+
+def _set_field(action: SetField) -> bytes:
+    field = action.field
+    octets = field.octets
+    if action.mask == field.all_ones:
+        body = field.header + action.value.to_bytes(octets, "big")
+    else:
+        body = (
+            field.masked_header + action.value.to_bytes(octets, "big") + action.mask.to_bytes(octets, "big")
+        )
+    size = len(body) + 4
+    padding = PADDING[size & 7]
+    return HEAD.pack(SET_FIELD, size + len(padding)) + body + padding
+
+
+def _move(action: Move) -> bytes:
+    source, target = action.source, action.target
+    if source.width != target.width:
+        raise ValueError(f"{action}: source and target are expected to have the same width")
+    return _COPY.pack(
+        COPY_FIELD, 24, source.width, source.low, target.low, source.field.header, target.field.header
+    )
+
+
+def _stack(subtype: int, bits: Slice) -> bytes:
+    return _STACK.pack(EXPERIMENTER, 24, VENDOR, subtype, bits.low, VENDOR_HEADER[bits.field], bits.width)
+
+
+def _resubmit(action: Resubmit) -> bytes:
+    return _IN_PORT_RESUBMIT + action.table.to_bytes(1, "big") + b"\0\0\0"
+
+
+def _output_to(action: OutputTo) -> bytes:
+    bits = action.source
+    where = bits.low << 6 | bits.width - 1
+    return _OUTPUT_REG.pack(EXPERIMENTER, 24, VENDOR, OUTPUT_REG, where, VENDOR_HEADER[bits.field], 0xFFFF)
+
+
+def _nat(nat: Nat) -> bytes:
+    flags = 0 if nat.is_source is None else (1 if nat.is_source else 2)
+    present, body = 0, b""
+    if flags and nat.address is not None:
+        present, body = (1 if nat.address.version == 4 else 4), nat.address.packed
+        if nat.port:
+            present |= 0x10
+            body += nat.port.to_bytes(2, "big")
+    body += PADDING[len(body) & 7]
+    return _NAT.pack(EXPERIMENTER, 16 + len(body), VENDOR, NAT, flags, present) + body
+
+
+def _ct(action: Ct) -> bytes:
+    zone = action.zone
+    header, number = b"\0\0\0\0", zone
+    if isinstance(zone, Slice):
+        header, number = VENDOR_HEADER[zone.field], zone.low << 6 | zone.width - 1
+    inner = b"" if action.nat is None else _nat(action.nat)
+    inner += b"".join([ENCODERS[type(each)](each) for each in action.execute])
+    table = NO_TABLE if action.table is None else action.table
+    return _CT.pack(EXPERIMENTER, 24 + len(inner), VENDOR, CT, action.commit, header, number, table) + inner
+
+
+ENCODERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
+    SetField: _set_field,
+    Move: _move,
+    Push: lambda action: _stack(STACK_PUSH, action.source),
+    Pop: lambda action: _stack(STACK_POP, action.target),
+    Resubmit: _resubmit,
+    Output: _output,
+    OutputTo: _output_to,
+    InPort: lambda _: _IN_PORT,
+    DecTtl: lambda _: _DEC_TTL,
+    GroupAction: lambda action: _GROUP.pack(GROUP, 8, action.group),
+    Ct: _ct,
+}
+
+
+def _encode_one(action: Action) -> bytes:
+    encode = ENCODERS.get(type(action))
+    if encode is None:
+        raise ValueError(
+            f"{action} is an instruction: it is expected at the end of a flow's actions, nowhere else"
+        )
+    try:
+        return encode(action)
+    except struct.error as error:
+        raise ValueError(f"{action} does not fit its OpenFlow action: {error}") from error
+
+
+ACTION_BYTES: Final = Cache(_encode_one)
+"""The bytes of an action; ValueError for a Goto."""
+
+
+def encode_list(actions: Actions) -> bytes:
+    """A list of actions, as in a bucket. Raises ValueError for a Goto in it."""
+    return b"".join([ACTION_BYTES[action] for action in actions])
+
+
+def _goto(action: Goto) -> bytes:
+    return _GOTO.pack(GOTO_TABLE, 8, action.table)
+
+
+def encode_instructions(actions: Actions) -> bytes:
+    """The instructions of a flow: apply-actions, and goto-table for a Goto at the end; nothing for no actions."""
+    if not actions:
+        return b""
+    last = actions[-1]
+    if type(last) is Goto:
+        if len(actions) == 1:
+            return _goto(last)
+        body = encode_list(actions[:-1])
+        return _INSTRUCTION.pack(APPLY_ACTIONS, len(body) + 8) + body + _goto(last)
+    body = encode_list(actions)
+    return _INSTRUCTION.pack(APPLY_ACTIONS, len(body) + 8) + body
