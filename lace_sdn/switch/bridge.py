@@ -39,6 +39,8 @@ class Bridge:
         self._turn = library.hub.Semaphore(1)
         self._exchange: Exchange | None = None
         self._lost = False
+        self._unreadable: tuple[wire.Foreign, ...] = ()
+        """Flows with our cookie, of another version of this program: they go with the next change."""
 
     def __repr__(self) -> str:
         return f"<bridge {self.name}{'' if self.is_connected else ' lost'}>"
@@ -67,17 +69,20 @@ class Bridge:
         exchange = self._converse(requests, xids)
         if exchange.errors:
             raise self._give_up(f"it refused to be dumped: {exchange.errors[0][1]}")
-        return read_dump(exchange.parts.get(xids[1], []), exchange.parts.get(xids[0], []), _breathe)
+        parts = exchange.parts
+        installed, self._unreadable = read_dump(parts.get(xids[1], []), parts.get(xids[0], []), _breathe)
+        return installed
 
     def commit(self, delta: Delta) -> None:
         """All of ``delta`` or nothing, in force on return; an empty one sends nothing. Raises BundleRefused, SwitchLost."""
         if delta.is_empty:
             return
-        steps = list(_steps(delta))
+        steps = [*_removals(self._unreadable), *_steps(delta)]
         xids = self._reserve(len(steps) + 3)
         exchange = self._converse(_bundle(steps, xids), xids)
         if exchange.errors or not exchange.is_committed:
             raise BundleRefused(self.name, tuple(_refusals(exchange, steps)))
+        self._unreadable = ()
 
     def flush_zone(self, zone: int) -> None:
         """Forget every connection of a conntrack zone (0..65535). Raises SwitchLost."""
@@ -153,7 +158,12 @@ class Bridge:
         )
 
 
-_Step = tuple["Callable[[Any, int], bytes]", "Flow | Group"]
+_Step = tuple["Callable[[Any, int], bytes]", "Flow | Group | wire.Foreign"]
+
+
+def _removals(flows: Iterable[wire.Foreign]) -> Iterator[_Step]:
+    """Before anything else: a flow that takes the place of one of them is put afterwards."""
+    return ((wire.foreign_delete_strict, flow) for flow in flows)
 
 
 def _steps(delta: Delta) -> Iterator[_Step]:
@@ -179,7 +189,7 @@ def _refusals(exchange: Exchange, steps: list[_Step]) -> Iterator[Refusal]:
     causes = [(xid, why) for xid, why in exchange.errors if xid in exchange.xids[1:-2]]
     for xid, why in causes:
         value = steps[xid - exchange.xids[1]][1]
-        yield Refusal(str(value), value.owner, why)
+        yield Refusal(str(value), getattr(value, "owner", ""), why)
     if not causes:
         yield Refusal(
             "the bundle", "", "; ".join(why for _, why in exchange.errors) or "it was not confirmed"

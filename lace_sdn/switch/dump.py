@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
 
 from lace_sdn.openflow import wire
@@ -11,99 +10,72 @@ from lace_sdn.openflow.flow import BridgeProgram, Flow, Group
 from lace_sdn.switch.contract import ForeignFlow, Installed, is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lace_sdn.openflow.actions import Action
 
     Breathe = Callable[[], None]
 
 _MULTIPART_HEADER: Final = 16
-# Both kinds of entries begin with their length (OpenFlow 1.5.1, 7.3.5.2 and 7.3.5.7).
-_LENGTH: Final = struct.Struct("!H")
-_FLOW_HEAD: Final = struct.Struct(
-    "!H2xBxH8xQ"
-)  # length, table, priority, (timeouts, flags, importance), cookie
-_GROUP_HEAD: Final = struct.Struct("!H2xI")  # length, id
 _FLOWS_A_BREATH: Final = 500
 
 
-def read_dump(flow_parts: Sequence[bytes], group_parts: Sequence[bytes], breathe: Breathe) -> Installed:
-    """What a bridge holds, from its raw multipart replies. ``breathe`` is called between pieces of work of about 1 ms."""
+def read_dump(
+    flow_parts: Sequence[bytes], group_parts: Sequence[bytes], breathe: Breathe
+) -> tuple[Installed, tuple[wire.Foreign, ...]]:
+    """What a bridge holds, from its raw multipart replies, and flows with our cookie that we cannot read.
+
+    The latter are of another version of this program. ``breathe`` is called between pieces of work of a few ms.
+    """
     flows: list[Flow] = []
-    foreign: list[ForeignFlow] = []
-    foreign_targets: set[int] = set()
+    unreadable: list[wire.Foreign] = []
     for part in flow_parts:
-        ours = bytearray()
-        for entry in _entries(part):
-            _, table, priority, cookie = _FLOW_HEAD.unpack_from(entry)
-            if is_ours(cookie):
-                ours += entry
-                continue
-            flow = _readable_flow(entry)
-            text = (
-                str(flow)
-                if flow
-                else f"cookie={cookie:#x}, table={table}, priority={priority} (not readable)"
-            )
-            foreign.append(ForeignFlow(table, priority, cookie, text))
-            foreign_targets |= _targets(flow.actions) if flow else set()
-        flows += wire.decode_flow_dump(bytes(ours))
+        found, rest = wire.read_flow_dump(part[_MULTIPART_HEADER:])
+        flows += found
+        unreadable += rest
         breathe()
-    groups, foreign_groups = _read_groups(group_parts, _targets_of(flows), foreign_targets)
-    return Installed(BridgeProgram(_ordered(flows, breathe), groups), tuple(foreign), foreign_groups)
+    ours = [flow for flow in flows if is_ours(flow.cookie)]
+    others = [flow for flow in flows if not is_ours(flow.cookie)]
+    foreign = (
+        *(ForeignFlow(each.table, each.priority, each.cookie, str(each)) for each in others),
+        *(_describe(each) for each in unreadable if not is_ours(each.cookie)),
+    )
+    groups, foreign_groups = _read_groups(group_parts, _targets_of(ours), _targets_of(others))
+    program = BridgeProgram(_ordered(ours, breathe), groups)
+    return Installed(program, foreign, foreign_groups), tuple(
+        each for each in unreadable if is_ours(each.cookie)
+    )
 
 
-def _entries(part: bytes) -> Iterator[bytes]:
-    start = _MULTIPART_HEADER
-    while start < len(part):
-        (length,) = _LENGTH.unpack_from(part, start)
-        yield part[start : start + length]
-        start += length
-
-
-def _readable_flow(entry: bytes) -> Flow | None:
-    """None for a flow with matches or actions that we never use: only somebody else's can be one."""
-    try:
-        return wire.decode_flow_dump(entry)[0]
-    except (ValueError, KeyError, IndexError, struct.error):
-        return None
-
-
-def _readable_group(entry: bytes) -> Group | None:
-    try:
-        return wire.decode_group_dump(entry)[0]
-    except (ValueError, KeyError, IndexError, struct.error):
-        return None
+def _describe(each: wire.Foreign) -> ForeignFlow:
+    text = f"cookie={each.cookie:#x}, table={each.table}, priority={each.priority} (uses what this program cannot read)"
+    return ForeignFlow(each.table, each.priority, each.cookie, text)
 
 
 def _read_groups(
     parts: Iterable[bytes], our_targets: set[int], foreign_targets: set[int]
 ) -> tuple[tuple[Group, ...], tuple[int, ...]]:
     """Ours by id, and the ids of foreign ones: groups of a kind that we never make, or that only foreign flows lead to."""
-    found = {
-        _GROUP_HEAD.unpack_from(entry)[1]: _readable_group(entry)
-        for part in parts
-        for entry in _entries(part)
-    }
-    our_reach, foreign_reach = _reach(our_targets, found), _reach(foreign_targets, found)
-    ours = {
-        number: group
-        for number, group in found.items()
-        if group is not None and (number in our_reach or number not in foreign_reach)
-    }
-    return tuple(ours[number] for number in sorted(ours)), tuple(sorted(found.keys() - ours.keys()))
+    found: dict[int, Group] = {}
+    foreign: set[int] = set()
+    for part in parts:
+        groups, unreadable = wire.read_group_dump(part[_MULTIPART_HEADER:])
+        found |= {group.id: group for group in groups}
+        foreign |= set(unreadable)
+    foreign |= (_reach(foreign_targets, found) - _reach(our_targets, found)) & found.keys()
+    return tuple(found[number] for number in sorted(found.keys() - foreign)), tuple(sorted(foreign))
 
 
-def _reach(targets: set[int], groups: dict[int, Group | None]) -> set[int]:
+def _reach(targets: set[int], groups: dict[int, Group]) -> set[int]:
     """The groups that flows lead to, directly or through other groups."""
     reached: set[int] = set()
     waiting = list(targets)
     while waiting:
         number = waiting.pop()
-        group = groups.get(number)
         if number in reached:
             continue
         reached.add(number)
+        group = groups.get(number)
         for bucket in group.buckets if group else ():
             waiting += _targets(bucket.actions)
     return reached
