@@ -113,7 +113,7 @@ def execute(its: Lab, pod: str, command: tuple[str, ...]) -> None:
     """Run COMMAND inside a pod (namespace/name) with its network; its exit status is passed on."""
     desired.live(its)
     _one_of(pod, pods.recorded(its), "pod", its)
-    _become(netns.command(its.pod_namespace(pod), *command), processes.marked(its.pod(pod)))
+    _become(netns.command(its.pod_namespace(pod), *_without_dashes(command)), processes.marked(its.pod(pod)))
 
 
 @lab.command(context_settings=_RUNS_PROGRAMS)
@@ -124,7 +124,7 @@ def node(its: Lab, node: str, command: tuple[str, ...]) -> None:
     """Run COMMAND in a node; ovs-vsctl, ovs-ofctl and ovs-appctl talk to that node's switch."""
     _one_of(node, desired.live(its).state.node_by_name, "node", its)
     environment = processes.marked(its.run / "exec") | Switch(its, node).environment()
-    _become(netns.command(its.node_namespace(node), *command), environment)
+    _become(netns.command(its.node_namespace(node), *_without_dashes(command)), environment)
 
 
 @lab.command
@@ -195,6 +195,11 @@ def _one_of(name: str, known: Iterable[str], what: str, its: Lab) -> None:
     close = get_close_matches(name, names, n=1)
     hint = f'did you mean "{close[0]}"? ' if close else ""
     raise LabError(f'no {what} "{name}" in lab "{its.name}"; {hint}there are: {", ".join(names) or "none"}')
+
+
+def _without_dashes(command: tuple[str, ...]) -> tuple[str, ...]:
+    """``POD -- COMMAND``: the dashes end our options and are no part of the command."""
+    return command[1:] if command[0] == "--" else command
 
 
 def _become(arguments: list[str], environment: Mapping[str, str]) -> None:
