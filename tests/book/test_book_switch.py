@@ -1,4 +1,4 @@
-"""The book of scenarios, judged by Open vSwitch: it takes the goldens, and holds exactly what they say."""
+"""The book of scenarios, judged by Open vSwitch: what it is sent for a scenario is exactly what the goldens say."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from openflow_client import OpenFlowClient
 from scenario import scenarios
+
+from lace_sdn.openflow.diff import diff
+from lace_sdn.openflow.flow import BridgeProgram
+from lace_sdn.pipeline import compile_node, offline_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
     from dummy import DummySwitch
     from scenario import Scenario
 
@@ -29,11 +32,12 @@ def bridge(dummy_switch: DummySwitch) -> Iterator[str]:
     dummy_switch.remove_bridge("br-book")
 
 
-def install(switch: DummySwitch, bridge: str, folder: Path, node: str) -> None:
-    groups = folder / f"{node}.groups"
-    if groups.exists():
-        switch.ofctl("add-groups", bridge, str(groups))
-    switch.ofctl("replace-flows", bridge, "--bundle", str(folder / f"{node}.flows"))
+def install(switch: DummySwitch, bridge: str, scenario: Scenario, node: str) -> None:
+    """What the controller would send for the scenario: one bundle of our own bytes."""
+    state = scenario.built.state
+    program = compile_node(state, node, offline_ports(state, node))
+    with OpenFlowClient(switch.management_socket(bridge)) as client:
+        client.commit(diff(BridgeProgram(), program))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,7 @@ def test_switch_holds_what_the_golden_says(
     dummy_switch: DummySwitch, bridge: str, scenario: Scenario, node: str
 ) -> None:
     """``diff-flows`` between switch and file is empty, and the dump is the file without its comments."""
-    install(dummy_switch, bridge, scenario.folder, node)
+    install(dummy_switch, bridge, scenario, node)
     golden = scenario.folder / f"{node}.flows"
     assert dummy_switch.ofctl("diff-flows", bridge, str(golden)) == ""
     dump = dummy_switch.ofctl("dump-flows", bridge, "--no-stats", "--no-names")
@@ -54,7 +58,6 @@ def test_switch_holds_what_the_golden_says(
 
 def test_every_cookie_is_ours(dummy_switch: DummySwitch, bridge: str) -> None:
     """A flow's cookie says that it belongs to Lace SDN."""
-    folder = scenarios()[0].folder
-    install(dummy_switch, bridge, folder, "node1")
+    install(dummy_switch, bridge, scenarios()[0], "node1")
     cookies = set(re.findall(r"cookie=(0x[0-9a-f]+)", dummy_switch.ofctl("dump-flows", bridge)))
     assert {cookie[:6] for cookie in cookies} == {"0x1ace"}
