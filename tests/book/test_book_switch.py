@@ -15,6 +15,7 @@ from lace_sdn.pipeline import compile_node, offline_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from dummy import DummySwitch
     from scenario import Scenario
 
