@@ -86,7 +86,12 @@ def _kind(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
 _NODE = _kind(
     {
         "status": _object(
-            {"addresses": _array(_object({"type": _TEXT, "address": _TEXT}, ("type", "address")))},
+            {
+                "addresses": {
+                    **_array(_object({"type": _TEXT, "address": _TEXT}, ("type", "address"))),
+                    "description": "the node's underlay address, of type InternalIP",
+                }
+            },
             ("addresses",),
         )
         | {"description": "status.addresses with the node's InternalIP"},

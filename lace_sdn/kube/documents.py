@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lace_sdn.kube.problems import Path
 
 _TAG = "tag:yaml.org,2002:"
+_COLLECTIONS = (_TAG + "map", _TAG + "seq")
 _FEW_VALUES = 10_000
 """A document may unfold (by aliases) to this many values, or to as many as its file has characters."""
 
@@ -79,6 +80,8 @@ class _Unfolding:
         self.lines.setdefault(path, node.start_mark.line + 1)
         if len(self.lines) > self.most:
             raise NotYamlError(node.start_mark.line + 1, f"unfolds to more than {self.most} values")
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
+            raise _no_json(node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -116,6 +119,9 @@ def _scalar(node: yaml.ScalarNode) -> Any:
                 return node.value
     except ValueError:
         return node.value
-    raise NotYamlError(
-        node.start_mark.line + 1, f"has a value of the type {node.tag}, which JSON does not know"
-    )
+    raise _no_json(node)
+
+
+def _no_json(node: yaml.Node) -> NotYamlError:
+    line = node.start_mark.line + 1
+    return NotYamlError(line, f"has a value of the type {node.tag}, which JSON does not know")

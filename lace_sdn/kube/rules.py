@@ -150,8 +150,9 @@ def _node(data: Data) -> Iterator[Finding]:
     ]
     if not own:
         yield Finding(path, "has no InternalIP", "expected the node's underlay address")
-    for finding in _addresses(path, iter(own)):
-        yield Finding((*finding.path, "address"), finding.found, finding.expected)
+    for index, text in own:
+        for finding in _addresses(path, iter([(index, text)])):
+            yield Finding((*finding.path, "address"), finding.found, finding.expected)
 
 
 def _pod(data: Data) -> Iterator[Finding]:

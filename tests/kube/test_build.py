@@ -231,3 +231,31 @@ def test_building_again_changes_nothing() -> None:
     texts = [NODE, network("red"), binding("red"), pod("b"), pod("a")]
     first = built(*texts)
     assert built(*texts, known=Ledger.from_json(first.ledger.to_json())) == first
+
+
+def test_a_pod_may_carry_one_address_in_its_older_field() -> None:
+    """``status.podIP`` is what ``status.podIPs`` was before dual stack."""
+    carried = pod("a").replace("\n---", "\nstatus: {podIP: 10.0.3.9}\n---")
+    (endpoint,) = built(NODE, network("red"), binding("red"), carried).state.endpoints
+    assert [str(address) for address in endpoint.addresses] == ["10.0.3.9"]
+    outside = carried.replace("10.0.3.9", "10.9.3.9")
+    (problem,) = built(NODE, network("red"), binding("red"), outside).problems
+    assert (problem.field, problem.found) == ("status.podIP", '"10.9.3.9" lies outside Network "red"')
+
+
+def test_a_service_policy_is_decoded() -> None:
+    text = (
+        "apiVersion: lace-cni.io/v1alpha1\nkind: ServiceRoutingPolicy\nmetadata: {name: p}\n"
+        "spec: {srcSelector: {name: red}, destSelector: {}, namespaceSelector: {matchLabels: {team: shop}}}\n"
+    )
+    (policy,) = built(network("red"), text).state.service_policies
+    assert (policy.source.name, policy.destination) == ("red", NetworkSelector())
+    assert policy.namespaces.requirements == (Requirement("team", Operator.IN, ("shop",)),)
+
+
+def test_ports_of_protocols_without_probe_are_passed_over() -> None:
+    sctp = pod("a").replace(
+        "{containerPort: 80}", "{containerPort: 80, protocol: UDP}, {containerPort: 9, protocol: SCTP}"
+    )
+    (endpoint,) = built(NODE, network("red"), binding("red"), sctp).state.endpoints
+    assert endpoint.ports == (Port(Protocol.UDP, 80),)

@@ -40,7 +40,7 @@ def test_aliases_stand_for_what_they_name() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: [", "1: is not YAML: did not find expected node content"),
+        ("a: [", "2: is not YAML: did not find expected node content"),
         ("a: 1\nb: *none\n", "2: is not YAML: found undefined alias"),
         ("a: 1\nb: 1\na: 2\n", '3: has the key "a" twice in one mapping (first in line 1)'),
         ("a: &x {b: 1}\nc: {<<: *x}\n", "2: has a key that is no text"),
