@@ -28,10 +28,11 @@ CLIENT_PORT = 40000
 
 
 class Place(NamedTuple):
-    """Where an endpoint is: its node and the number of its port there."""
+    """Where an endpoint is: its node, the number of its port there, and its MAC."""
 
     node: str
     port: int
+    mac: int
 
 
 class Wires(Protocol):
@@ -40,6 +41,8 @@ class Wires(Protocol):
     def inject(
         self, node: str, port: int, packet: Packet, tunnel: Mapping[Field, int] | None = None
     ) -> Journey: ...
+
+    def install(self, node: str, program: BridgeProgram) -> None: ...
 
 
 class Sent(NamedTuple):
@@ -51,15 +54,24 @@ class Sent(NamedTuple):
 
     @property
     def received(self) -> Packet | None:
-        """The packet as the goal got it; None if it did not."""
-        return next((each.packet for each in self.journey.deliveries if each[:2] == self.goal), None)
+        """The packet as the goal got it; None if it did not, or in a frame that a pod would not take."""
+        return next(
+            (
+                each.packet
+                for each in self.journey.deliveries
+                if each[:2] == self.goal[:2]
+                and each.packet.headers[ETH_DST] == self.goal.mac
+                and each.packet.headers[ETH_SRC] == GATEWAY_ETHER
+            ),
+            None,
+        )
 
 
-def programs(state: ClusterState) -> dict[str, BridgeProgram]:
-    """Every node's program, with ports numbered as ``offline_ports`` does."""
+def programs(state: ClusterState, wired: ClusterState | None = None) -> dict[str, BridgeProgram]:
+    """Every node's program. Ports are numbered as if all pods of ``wired`` (``state``) were there."""
     cluster = Cluster.of(state)
     return {
-        node.name: NodeCompiler(node.name).compile(cluster, offline_ports(state, node.name))
+        node.name: NodeCompiler(node.name).compile(cluster, offline_ports(wired or state, node.name))
         for node in state.nodes
     }
 
@@ -67,7 +79,7 @@ def programs(state: ClusterState) -> dict[str, BridgeProgram]:
 def places(state: ClusterState) -> dict[str, Place]:
     """Where each endpoint (by id) hangs."""
     return {
-        endpoint: Place(node.name, port)
+        endpoint: Place(node.name, port, parse_mac(state.endpoint_by_id[endpoint].mac))
         for node in state.nodes
         for endpoint, port in offline_ports(state, node.name).items()
     }
@@ -141,7 +153,7 @@ class Stage:
     def send(self, source: str, destination: str, packet: Packet) -> Sent:
         """``packet`` from one endpoint (by id), meant for another."""
         entry, goal = self.places[source], self.places[destination]
-        return Sent(packet, goal, self.wires.inject(*entry, packet))
+        return Sent(packet, goal, self.wires.inject(entry.node, entry.port, packet))
 
     def converse(self, connection: Connection, client_port: int = CLIENT_PORT) -> tuple[Sent, ...]:
         """Request, answer, and each once more, for as long as they arrive: four packets when the connection works."""
@@ -166,13 +178,12 @@ class Stage:
         Where prefixes overlap, an address means another pod to this source: that is no leak if it may talk to it.
         """
         wanted = address_of(self.state.endpoint_by_id[connection.destination], connection.family)
-        ids = {place: endpoint for endpoint, place in self.places.items()}
+        ids = {place[:2]: endpoint for endpoint, place in self.places.items()}
         for each in sent:
             for delivery in each.journey.deliveries:
-                place = Place(delivery.node, delivery.port)
-                if place == each.goal:
+                if delivery[:2] == each.goal[:2]:
                     continue
-                other = ids[place]
+                other = ids[delivery[:2]]
                 meant = replace(connection, destination=other)
                 has_address = wanted in self.state.endpoint_by_id[other].addresses
                 if not has_address or not verdict(self.state, meant).allowed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_network
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
@@ -193,8 +193,16 @@ def connections(state: ClusterState) -> list[Connection]:
     return found
 
 
+def some_connections(state: ClusterState, most: int) -> list[Connection]:
+    """At most ``most`` of them, spread evenly over pods, protocols and families."""
+    every = connections(state)
+    # A stride that shares no factor with protocols and families keeps all of them in.
+    stride = max(1, len(every) // most) | 1
+    return every[::stride][:most]
+
+
 def families(endpoint: Endpoint) -> set[int]:
     return {address.version for address in endpoint.addresses}
 
 
-__all__ = ["SMALL", "IPv6Address", "Shape", "assemble", "connections", "ip_address", "states"]
+__all__ = ["SMALL", "Shape", "assemble", "connections", "some_connections", "states"]

@@ -6,7 +6,7 @@ with the kernel's conntrack as a switch (``Tracker``).
 """
 
 from lace_sdn.openflow.simulator.conntrack import Conntrack, Entry, Tracker
-from lace_sdn.openflow.simulator.defects import defects
+from lace_sdn.openflow.simulator.defects import defects, unreached
 from lace_sdn.openflow.simulator.fabric import Delivery, Fabric, Passage
 from lace_sdn.openflow.simulator.machine import Emission, SimulationError, Step, run
 from lace_sdn.openflow.simulator.packet import Packet, Tcp
@@ -27,4 +27,5 @@ __all__ = [
     "Tracker",
     "defects",
     "run",
+    "unreached",
 ]

@@ -23,8 +23,23 @@ def defects(program: BridgeProgram, tables: Mapping[int, Iterable[int]]) -> tupl
         *_missing_groups(program),
         *_overlaps(program.flows),
         *_hidden(program.flows),
-        *_unreached(program),
     )
+
+
+def unreached(program: BridgeProgram) -> tuple[Flow, ...]:
+    """Flows of tables that no flow leads to, from table 0 on."""
+    leads: dict[int, set[int]] = defaultdict(set)
+    for flow in program.flows:
+        leads[flow.table].update(targets(flow.actions))
+    for group in program.groups:
+        for bucket in group.buckets:
+            leads[0].update(targets(bucket.actions))
+    reached, waiting = {0}, [0]
+    while waiting:
+        new = leads[waiting.pop()] - reached
+        reached |= new
+        waiting.extend(new)
+    return tuple(flow for flow in program.flows if flow.table not in reached)
 
 
 def targets(actions: Iterable[Action]) -> Iterator[int]:
@@ -95,21 +110,3 @@ def _hidden(flows: tuple[Flow, ...]) -> Iterator[str]:
             )
             if (hiding := next(above, None)) is not None:
                 yield f"never hit: {flow} is behind {hiding}"
-
-
-def _unreached(program: BridgeProgram) -> Iterator[str]:
-    """Flows of tables that no flow leads to."""
-    leads: dict[int, set[int]] = defaultdict(set)
-    for flow in program.flows:
-        leads[flow.table].update(targets(flow.actions))
-    for group in program.groups:
-        for bucket in group.buckets:
-            leads[0].update(targets(bucket.actions))
-    reached, waiting = {0}, [0]
-    while waiting:
-        new = leads[waiting.pop()] - reached
-        reached |= new
-        waiting.extend(new)
-    for flow in program.flows:
-        if flow.table not in reached:
-            yield f"never hit, no flow leads to table {flow.table}: {flow}"
