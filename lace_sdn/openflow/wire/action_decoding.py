@@ -23,7 +23,7 @@ from lace_sdn.openflow.actions import (
 )
 from lace_sdn.openflow.fields import Port
 from lace_sdn.openflow.wire import action_encoding as code
-from lace_sdn.openflow.wire.oxm import Cache, Unreadable, decode_term, slice_of
+from lace_sdn.openflow.wire.oxm import Cache, Unreadable, decode_terms, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,10 @@ def _output(data: bytes) -> Action:
 
 
 def _set_field(data: bytes) -> SetField:
-    return SetField(*decode_term(data[4 : 8 + data[7]]))
+    terms = decode_terms(data[4 : 8 + data[7]])
+    if len(terms) != 1:
+        raise Unreadable("set_field of a pair of registers")
+    return SetField(*terms[0])
 
 
 def _copy_field(data: bytes) -> Move:

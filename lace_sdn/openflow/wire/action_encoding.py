@@ -19,14 +19,15 @@ from lace_sdn.openflow.actions import (
     Push,
     Resubmit,
     SetField,
+    format_actions,
 )
-from lace_sdn.openflow.fields import Port, Slice
-from lace_sdn.openflow.wire.oxm import PADDING, VENDOR_HEADER, Cache
+from lace_sdn.openflow.fields import FIELDS, Port, Slice
+from lace_sdn.openflow.wire.oxm import PADDING, VENDOR_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lace_sdn.openflow.actions import Action, Actions
+    from lace_sdn.openflow.actions import Actions
 
 VENDOR: Final = 0x2320
 NO_TABLE: Final = 0xFF
@@ -50,25 +51,36 @@ _GOTO: Final = struct.Struct("!HHB3x")
 
 _IN_PORT: Final = _OUTPUT.pack(OUTPUT, 16, Port.IN_PORT)
 _DEC_TTL: Final = _GROUP.pack(DEC_TTL, 8, 0)
-_IN_PORT_RESUBMIT: Final = _RESUBMIT.pack(EXPERIMENTER, 16, VENDOR, RESUBMIT_TABLE, RESUBMIT_IN_PORT, 0)[:12]
+_RESUBMITS: Final = tuple(
+    _RESUBMIT.pack(EXPERIMENTER, 16, VENDOR, RESUBMIT_TABLE, RESUBMIT_IN_PORT, table)
+    for table in range(NO_TABLE)
+)
+_GOTOS: Final = tuple(_GOTO.pack(GOTO_TABLE, 8, table) for table in range(NO_TABLE))
 
 
 def _output(action: Output) -> bytes:
     return _OUTPUT.pack(OUTPUT, 16, action.port)
 
 
+_EXACT_SET: Final = {
+    field: (
+        HEAD.pack(SET_FIELD, 8 + field.octets + len(PADDING[field.octets & 7])) + field.header,
+        PADDING[field.octets & 7],
+    )
+    for field in FIELDS
+}
+"""What stands before and behind the value in a set_field of the whole field."""
+
+
 def _set_field(action: SetField) -> bytes:
     field = action.field
     octets = field.octets
     if action.mask == field.all_ones:
-        body = field.header + action.value.to_bytes(octets, "big")
-    else:
-        body = (
-            field.masked_header + action.value.to_bytes(octets, "big") + action.mask.to_bytes(octets, "big")
-        )
-    size = len(body) + 4
-    padding = PADDING[size & 7]
-    return HEAD.pack(SET_FIELD, size + len(padding)) + body + padding
+        before, behind = _EXACT_SET[field]
+        return before + action.value.to_bytes(octets, "big") + behind
+    body = field.masked_header + action.value.to_bytes(octets, "big") + action.mask.to_bytes(octets, "big")
+    padding = PADDING[2 * octets & 7]
+    return HEAD.pack(SET_FIELD, 8 + 2 * octets + len(padding)) + body + padding
 
 
 def _move(action: Move) -> bytes:
@@ -82,10 +94,6 @@ def _move(action: Move) -> bytes:
 
 def _stack(subtype: int, bits: Slice) -> bytes:
     return _STACK.pack(EXPERIMENTER, 24, VENDOR, subtype, bits.low, VENDOR_HEADER[bits.field], bits.width)
-
-
-def _resubmit(action: Resubmit) -> bytes:
-    return _IN_PORT_RESUBMIT + action.table.to_bytes(1, "big") + b"\0\0\0"
 
 
 def _output_to(action: OutputTo) -> bytes:
@@ -112,7 +120,7 @@ def _ct(action: Ct) -> bytes:
     if isinstance(zone, Slice):
         header, number = VENDOR_HEADER[zone.field], zone.low << 6 | zone.width - 1
     inner = b"" if action.nat is None else _nat(action.nat)
-    inner += b"".join([ENCODERS[type(each)](each) for each in action.execute])
+    inner += b"".join([ENCODERS[each.__class__](each) for each in action.execute])
     table = NO_TABLE if action.table is None else action.table
     return _CT.pack(EXPERIMENTER, 24 + len(inner), VENDOR, CT, action.commit, header, number, table) + inner
 
@@ -122,7 +130,7 @@ ENCODERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     Move: _move,
     Push: lambda action: _stack(STACK_PUSH, action.source),
     Pop: lambda action: _stack(STACK_POP, action.target),
-    Resubmit: _resubmit,
+    Resubmit: lambda action: _RESUBMITS[action.table],
     Output: _output,
     OutputTo: _output_to,
     InPort: lambda _: _IN_PORT,
@@ -132,29 +140,16 @@ ENCODERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
 }
 
 
-def _encode_one(action: Action) -> bytes:
-    encode = ENCODERS.get(type(action))
-    if encode is None:
-        raise ValueError(
-            f"{action} is an instruction: it is expected at the end of a flow's actions, nowhere else"
-        )
-    try:
-        return encode(action)
-    except struct.error as error:
-        raise ValueError(f"{action} does not fit its OpenFlow action: {error}") from error
-
-
-ACTION_BYTES: Final = Cache(_encode_one)
-"""The bytes of an action; ValueError for a Goto."""
-
-
 def encode_list(actions: Actions) -> bytes:
-    """A list of actions, as in a bucket. Raises ValueError for a Goto in it."""
-    return b"".join([ACTION_BYTES[action] for action in actions])
-
-
-def _goto(action: Goto) -> bytes:
-    return _GOTO.pack(GOTO_TABLE, 8, action.table)
+    """A list of actions, as in a bucket. Raises ValueError for a Goto in it, and for numbers too large for their place."""
+    try:
+        return b"".join([ENCODERS[action.__class__](action) for action in actions])
+    except (struct.error, OverflowError, IndexError) as error:
+        raise ValueError(f"{format_actions(actions)} does not fit into OpenFlow actions: {error}") from error
+    except KeyError:
+        raise ValueError(
+            f"{format_actions(actions)}: goto_table is expected only at the end of a flow's actions"
+        ) from None
 
 
 def encode_instructions(actions: Actions) -> bytes:
@@ -162,10 +157,11 @@ def encode_instructions(actions: Actions) -> bytes:
     if not actions:
         return b""
     last = actions[-1]
-    if type(last) is Goto:
-        if len(actions) == 1:
-            return _goto(last)
-        body = encode_list(actions[:-1])
-        return _INSTRUCTION.pack(APPLY_ACTIONS, len(body) + 8) + body + _goto(last)
-    body = encode_list(actions)
-    return _INSTRUCTION.pack(APPLY_ACTIONS, len(body) + 8) + body
+    if last.__class__ is not Goto:
+        body = encode_list(actions)
+        return _INSTRUCTION.pack(APPLY_ACTIONS, len(body) + 8) + body
+    goto = _GOTOS[last.table]
+    if len(actions) == 1:
+        return goto
+    body = encode_list(actions[:-1])
+    return _INSTRUCTION.pack(APPLY_ACTIONS, len(body) + 8) + body + goto

@@ -11,7 +11,7 @@ from lace_sdn.openflow.fields import Port, Term
 from lace_sdn.openflow.flow import Bucket, Flow, Group
 from lace_sdn.openflow.match import Match
 from lace_sdn.openflow.wire.action_decoding import INSTRUCTION_ACTIONS, decode_list, pieces
-from lace_sdn.openflow.wire.oxm import FIELD_BY_HEADER, Cache, Unreadable, decode_term
+from lace_sdn.openflow.wire.oxm import FIELD_BY_HEADER, Cache, Unreadable, decode_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,12 +92,11 @@ def decode_flow_dump(entries: bytes) -> list[Flow]:
     return read_flow_dump(entries)[0]
 
 
-def _ranked(data: bytes) -> tuple[int, Term]:
-    each = decode_term(data)
-    return each.field.rank, each
+def _ranked(data: bytes) -> tuple[tuple[int, Term], ...]:
+    return tuple((each.field.rank, each) for each in decode_terms(data))
 
 
-_RANKED_TERM: Final = Cache(_ranked)
+_RANKED_TERMS: Final = Cache(_ranked)
 
 # Flows come by the ten thousand: values are made without their checks, which bytes of a switch have passed.
 _new_match = Match.__new__
@@ -139,11 +138,11 @@ def read_flow_dump(entries: bytes) -> tuple[list[Flow], list[Foreign]]:
 
 def _terms(data: bytes, start: int, end: int) -> tuple[Term, ...]:
     """The match fields between two offsets, in the order of a Match. Raises Unreadable."""
-    found = []
+    found: list[tuple[int, Term]] = []
     try:
         while start < end:
             after = start + 4 + data[start + 3]
-            found.append(_RANKED_TERM[data[start:after]])
+            found += _RANKED_TERMS[data[start:after]]
             start = after
     except IndexError:
         raise Unreadable("a match that is cut off") from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from lace_sdn.openflow.flow import HASH_FIELD_BY_NAME
 from lace_sdn.openflow.wire.action_encoding import encode_instructions, encode_list
-from lace_sdn.openflow.wire.oxm import PADDING, TERM_BYTES
+from lace_sdn.openflow.wire.oxm import PADDING, encode_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +44,7 @@ _BUNDLE_ADD: Final = struct.Struct("!BBHII2xH")
 
 def flow_add(flow: Flow, xid: int) -> bytes:
     """Puts a flow; one with its key is replaced."""
-    fields = b"".join([TERM_BYTES[each] for each in flow.match.terms])
+    fields = encode_terms(flow.match.terms)
     instructions = encode_instructions(flow.actions)
     match = len(fields) + 4
     padding = PADDING[match & 7]
@@ -62,9 +62,7 @@ def flow_add(flow: Flow, xid: int) -> bytes:
 
 def flow_delete_strict(flow: Flow, xid: int) -> bytes:
     """Removes the flow with this key, whatever its cookie and actions."""
-    return _delete_strict(
-        (flow.table, flow.priority), b"".join([TERM_BYTES[each] for each in flow.match.terms]), xid
-    )
+    return _delete_strict((flow.table, flow.priority), encode_terms(flow.match.terms), xid)
 
 
 def foreign_delete_strict(foreign: Foreign, xid: int) -> bytes:
