@@ -78,11 +78,32 @@ class Bridge:
         if delta.is_empty:
             return
         steps = [*_removals(self._unreadable), *_steps(delta)]
-        xids = self._reserve(len(steps) + 3)
-        exchange = self._converse(_bundle(steps, xids), xids)
-        if exchange.errors or not exchange.is_committed:
-            raise BundleRefused(self.name, tuple(_refusals(exchange, steps)))
+        xids = self._reserve(len(steps) + 4)
+        with self._turn:
+            # A message that OVS refuses as it comes in is left out of the bundle, and a commit would apply the others.
+            self._must_succeed(self._ask(_fill_bundle(steps, xids), xids, until=xids[-3]), steps)
+            finish = (wire.bundle_commit(BUNDLE_ID, xids[-2]), wire.barrier(xids[-1]))
+            self._must_succeed(self._ask(finish, xids, until=xids[-1]), steps)
         self._unreadable = ()
+
+    def _must_succeed(self, exchange: Exchange, steps: list[_Step]) -> None:
+        if exchange.errors:
+            self._discard()
+            raise BundleRefused(self.name, tuple(_refusals(exchange, steps)))
+
+    def _discard(self) -> None:
+        """Forget a bundle that was refused. One that failed at its commit is gone already, which is an error to nobody."""
+        xids = self._reserve(2)
+        control = library.parser.OFPBundleCtrlMsg(
+            self._datapath,
+            BUNDLE_ID,
+            library.ofproto.OFPBCT_DISCARD_REQUEST,
+            library.ofproto.OFPBF_ATOMIC,
+            [],
+        )
+        control.set_xid(xids[0])
+        control.serialize()
+        self._ask((bytes(control.buf), wire.barrier(xids[1])), xids, until=xids[1])
 
     def flush_zone(self, zone: int) -> None:
         """Forget every connection of a conntrack zone (0..65535). Raises SwitchLost."""
@@ -119,16 +140,20 @@ class Bridge:
 
     def _converse(self, messages: Iterable[bytes], xids: range) -> Exchange:
         with self._turn:
-            if self._lost:
-                raise SwitchLost(f"bridge {self.name} is not connected")
-            self._exchange = exchange = Exchange(xids)
-            try:
-                with library.hub.Timeout(ANSWER_TIMEOUT, False):
-                    self._send(messages)
-                    if exchange.is_answered(ANSWER_TIMEOUT):
-                        return exchange
-            finally:
-                self._exchange = None
+            return self._ask(messages, xids, until=xids[-1])
+
+    def _ask(self, messages: Iterable[bytes], xids: range, until: int) -> Exchange:
+        """Send ``messages`` and collect what concerns ``xids`` until the barrier ``until`` is answered. Our turn is on."""
+        if self._lost:
+            raise SwitchLost(f"bridge {self.name} is not connected")
+        self._exchange = exchange = Exchange(xids, until)
+        try:
+            with library.hub.Timeout(ANSWER_TIMEOUT, False):
+                self._send(messages)
+                if exchange.is_answered(ANSWER_TIMEOUT):
+                    return exchange
+        finally:
+            self._exchange = None
         if self._lost:
             raise SwitchLost(f"bridge {self.name} went away before it answered")
         raise self._give_up(f"no answer within {ANSWER_TIMEOUT:g} s")
@@ -175,18 +200,17 @@ def _steps(delta: Delta) -> Iterator[_Step]:
     yield from ((wire.group_delete, group) for group in delta.remove_groups)
 
 
-def _bundle(steps: list[_Step], xids: range) -> Iterator[bytes]:
-    """An ordered atomic bundle and a barrier; the step i has the transaction id ``xids[i + 1]``."""
+def _fill_bundle(steps: list[_Step], xids: range) -> Iterator[bytes]:
+    """Open an ordered atomic bundle, add every step, and a barrier; the step i has the transaction id ``xids[i + 1]``."""
     yield wire.bundle_open(BUNDLE_ID, xids[0])
     for xid, (encode, value) in zip(xids[1:], steps, strict=False):
         yield wire.bundle_add(BUNDLE_ID, encode(value, xid))
-    yield wire.bundle_commit(BUNDLE_ID, xids[-2])
-    yield wire.barrier(xids[-1])
+    yield wire.barrier(xids[-3])
 
 
 def _refusals(exchange: Exchange, steps: list[_Step]) -> Iterator[Refusal]:
-    """The causes. A refused message also makes the commit fail, which says nothing more."""
-    causes = [(xid, why) for xid, why in exchange.errors if xid in exchange.xids[1:-2]]
+    """The causes. A message that fails at the commit makes the commit fail too, which says nothing more."""
+    causes = [(xid, why) for xid, why in exchange.errors if xid in exchange.xids[1:-3]]
     for xid, why in causes:
         value = steps[xid - exchange.xids[1]][1]
         yield Refusal(str(value), getattr(value, "owner", ""), why)

@@ -11,14 +11,14 @@ from lace_sdn.switch.reasons import reason
 
 @dataclass(slots=True)
 class Exchange:
-    """Complete when the answer to ``xids[-1]``, always a barrier, has come: OVS answers in order, so nothing can follow."""
+    """What the switch says about ``xids``, complete with the answer to the barrier ``until``: OVS answers in order."""
 
     xids: range
+    until: int
     errors: list[tuple[int, str]] = field(default_factory=list)
     """The xid of the message that was refused, and why."""
     parts: dict[int, list[bytes]] = field(default_factory=dict)
     """Raw multipart replies, header included, by the xid of their request."""
-    is_committed: bool = False
     is_lost: bool = False
     _end: Any = field(default_factory=library.hub.Event)
 
@@ -28,12 +28,8 @@ class Exchange:
     def on_part(self, message: Any) -> None:
         self.parts.setdefault(message.xid, []).append(message.buf)
 
-    def on_bundle_control(self, message: Any) -> None:
-        if message.type == library.ofproto.OFPBCT_COMMIT_REPLY:
-            self.is_committed = True
-
     def on_barrier(self, message: Any) -> None:
-        if message.xid == self.xids[-1]:
+        if message.xid == self.until:
             self._end.set()
 
     def lose(self) -> None:

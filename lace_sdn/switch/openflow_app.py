@@ -116,10 +116,6 @@ class _Events(library.App):  # type: ignore[misc]
     def refused(self, event: Any) -> None:
         self._hand_on(event, Exchange.on_error)
 
-    @_on("BundleCtrlMsg")
-    def bundle_controlled(self, event: Any) -> None:
-        self._hand_on(event, Exchange.on_bundle_control)
-
     @_on("BarrierReply")
     def passed_barrier(self, event: Any) -> None:
         self._hand_on(event, Exchange.on_barrier)

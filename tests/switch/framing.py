@@ -16,7 +16,11 @@ _LENGTH = struct.Struct("!I")
 
 
 def _reduce_field(field: Field) -> tuple[Any, tuple[str]]:
-    return (FIELD_BY_NAME.__getitem__, (field.name,))
+    return (_field_named, (field.name,))
+
+
+def _field_named(name: str) -> Field:
+    return FIELD_BY_NAME[name]
 
 
 # Fields are compared by identity: there is one object a field in each process.

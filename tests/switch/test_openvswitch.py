@@ -104,10 +104,10 @@ def test_a_switch_may_connect_by_tcp(openvswitch: DummySwitch, holder: HolderPro
 
 
 def test_each_refused_flow_of_a_bundle_is_named(held_bridge: Callable[[], HeldBridge]) -> None:
-    """Three bad ones among five hundred good ones."""
+    """Three bad ones among five hundred good ones, found as they come in."""
     bridge = held_bridge()
     bad = programs.flows(
-        *(f"{programs.OURS}, table=2, priority={n},ip actions=group:{n} # Pod x/{n}" for n in (1, 2, 3))
+        *(f"{programs.OURS}, table=2, priority={n},ip actions=goto_table:1 # Pod x/{n}" for n in (1, 2, 3))
     )
     many = programs.many(500).flows
     with pytest.raises(BundleRefused) as caught:
@@ -123,11 +123,7 @@ def test_a_restarted_switch_goes_down_and_comes_up_empty(own: tuple[DummySwitch,
     install(holder.wait_for_bridge(1), NODE)
     switch.restart_vswitchd()
     wait_until(lambda: len(holder.ask("events")) == 3, "the bridge's return", BOUND_S)
-    assert holder.ask("events") == [["up", 1], ["down", 1], ["up", 1]] or holder.ask("events") == [
-        ("up", 1),
-        ("down", 1),
-        ("up", 1),
-    ]
+    assert holder.ask("events") == [("up", 1), ("down", 1), ("up", 1)]
     bridge = holder.wait_for_bridge(1)
     assert bridge.dump().program == EMPTY
     install(bridge, NODE)
