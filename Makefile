@@ -13,6 +13,7 @@ help:  ## what there is
 
 lab: deps venv  ## start the lab from MANIFESTS and print who reaches whom, probed with real packets
 	@.venv/bin/lace-sdn lab up --probe --name $(LAB) -f $(MANIFESTS)
+	@echo "  . .venv/bin/activate" && echo "      have lace-sdn at hand"
 
 lab-down:  ## stop the lab and remove everything it made
 	@if [ -x .venv/bin/lace-sdn ]; then .venv/bin/lace-sdn lab down --name $(LAB); else echo "There is no lab: .venv is missing."; fi

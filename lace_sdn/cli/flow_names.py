@@ -11,8 +11,17 @@ from lace_sdn.openflow.fields import IN_PORT, TUN_ID, Term
 from lace_sdn.openflow.text import parse_flow
 from lace_sdn.pipeline import compile_node
 from lace_sdn.pipeline.cookies import Category, category_of, describe, name_id
-from lace_sdn.pipeline.registers import DESTINATION_NETWORK, INITIATOR, LOOKUP, RESPONDER, SOURCE_NETWORK
+from lace_sdn.pipeline.registers import (
+    DESTINATION_NETWORK,
+    INITIATOR,
+    INITIATOR_CLASS,
+    LOOKUP,
+    RESPONDER,
+    SOURCE_NETWORK,
+    RegField,
+)
 from lace_sdn.pipeline.tables import CLASSIFIER, TABLE_BY_NUMBER
+from lace_sdn.policy.relations import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +32,8 @@ if TYPE_CHECKING:
 _STATISTICS: Final = re.compile(
     r"\b(?:duration=[\d.]+s|n_packets=(?P<packets>\d+)|n_bytes=(?P<bytes>\d+)|idle_age=\d+|hard_age=\d+), ?"
 )
-_NETWORK_FIELDS: Final = (SOURCE_NETWORK, DESTINATION_NETWORK, LOOKUP, INITIATOR, RESPONDER)
+_TUNNEL_KEY: Final = RegField("TunnelKey", TUN_ID, 0, 31, "network key of the receiver, on the wire")
+_NETWORK_FIELDS: Final = (SOURCE_NETWORK, DESTINATION_NETWORK, LOOKUP, INITIATOR, RESPONDER, _TUNNEL_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +80,18 @@ def named(found: Iterable[Counted], state: ClusterState, node: str) -> Iterator[
         flow.key: flow for flow in compile_node(state, node, _ports(dump, state)).flows
     }
     network_names = {network.key: network.name for network in state.networks}
+    members = {each.number: each.members for each in resolve(state).classes}
     for counted in dump:
         flow = counted.flow
         meant = desired.get(flow.key)
         table = TABLE_BY_NUMBER.get(flow.table)
-        keys = sorted(_network_keys(flow))
+        names = {network_names.get(key, f"unknown network {key}") for key in _values(flow, _NETWORK_FIELDS)}
+        classes = _values(flow, (INITIATOR_CLASS,))
         yield Named(
             counted,
             table.name if table else str(flow.table),
             meant.owner if meant else describe(flow.cookie, state),
-            tuple(network_names.get(key, f"unknown network {key}") for key in keys),
+            tuple(sorted(names.union(*(members.get(number, ()) for number in classes)))),
             is_expected=meant == flow,
         )
 
@@ -98,14 +110,11 @@ def _ports(dump: Iterable[Counted], state: ClusterState) -> dict[str, int]:
     return ports
 
 
-def _network_keys(flow: Flow) -> set[int]:
-    """Keys of the networks that a flow matches or loads; 0 means none and is left out."""
+def _values(flow: Flow, wanted: Iterable[RegField]) -> set[int]:
+    """What a flow matches or loads of ``wanted``; 0 means none and is left out."""
     found = set()
     for each in (*flow.match.terms, *_loaded(flow)):
-        if each.field is TUN_ID:
-            found.add(each.value)
-        for named_bits in _NETWORK_FIELDS:
-            bits = named_bits.slice
+        for bits in (register.slice for register in wanted):
             if each.field is bits.field and each.mask & bits.mask == bits.mask:
                 found.add((each.value & bits.mask) >> bits.low)
     return found - {0}

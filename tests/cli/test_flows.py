@@ -88,3 +88,9 @@ def test_a_lab_that_does_not_run_is_named() -> None:
     result = CliRunner().invoke(main, ("flows", "--node", "node1", "--lab", "nowhere"))
     assert result.exit_code == 1
     assert "no lab 'nowhere' runs here" in result.output
+
+
+def test_a_policys_flows_speak_of_both_ends(dummy_switch: DummySwitch, bridge: str) -> None:
+    """The source stands in the flow only as its policy class; its members are named."""
+    found = rows(dummy_switch, bridge, "--object", "shop-uses-db", "--table", "Permit")
+    assert [row["networks"] for row in found] == [["db", "shop"]]
