@@ -121,10 +121,16 @@ def execute(its: Lab, pod: str, command: tuple[str, ...]) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @_on_a_lab
 def node(its: Lab, node: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND in a node; ovs-vsctl, ovs-ofctl and ovs-appctl talk to that node's switch."""
+    """Run COMMAND in a node; ovs-vsctl, ovs-ofctl and ovs-appctl talk to that node's switch.
+
+    ovs-ofctl speaks OpenFlow 1.5, as br-int does, unless it is told otherwise with -O.
+    """
     _one_of(node, desired.live(its).state.node_by_name, "node", its)
     environment = processes.marked(its.run / "exec") | Switch(its, node).environment()
-    _become(netns.command(its.node_namespace(node), *_without_dashes(command)), environment)
+    _become(
+        netns.command(its.node_namespace(node), *_in_the_bridges_version(_without_dashes(command))),
+        environment,
+    )
 
 
 @lab.command
@@ -200,6 +206,12 @@ def _one_of(name: str, known: Iterable[str], what: str, its: Lab) -> None:
 def _without_dashes(command: tuple[str, ...]) -> tuple[str, ...]:
     """``POD -- COMMAND``: the dashes end our options and are no part of the command."""
     return command[1:] if command[0] == "--" else command
+
+
+def _in_the_bridges_version(command: tuple[str, ...]) -> tuple[str, ...]:
+    """By itself ovs-ofctl speaks OpenFlow 1.0, which br-int refuses."""
+    told = any(word.startswith(("-O", "--protocols")) for word in command)
+    return command if command[0] != "ovs-ofctl" or told else (command[0], "-OOpenFlow15", *command[1:])
 
 
 def _become(arguments: list[str], environment: Mapping[str, str]) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PATIENCE = 1.0
 """Seconds without an answer after which a probe is over."""
 _START_TIMEOUT = 20.0
+_LONGEST_ANSWER = 900.0
+"""Seconds: 400 probes a second at worst, for a few hundred pods."""
 
 
 def mark(lab: Lab) -> Path:
@@ -39,18 +41,27 @@ def is_running(lab: Lab) -> bool:
 
 
 def ensure(lab: Lab) -> None:
-    """Start the agent unless it runs. Raises LabError if it does not come up."""
-    if is_running(lab):
-        return
-    lab.agent_socket.unlink(missing_ok=True)
-    processes.start([sys.executable, "-m", "lace_sdn.lab.agent", str(lab.agent_socket)], mark(lab), log(lab))
+    """Start the agent unless it runs, and wait until it can be asked. Raises LabError if it does not come up."""
+    if not is_running(lab):
+        lab.agent_socket.unlink(missing_ok=True)
+        processes.start(
+            [sys.executable, "-m", "lace_sdn.lab.agent", str(lab.agent_socket)], mark(lab), log(lab)
+        )
     deadline = time.monotonic() + _START_TIMEOUT
     while not lab.agent_socket.exists():
-        if time.monotonic() > deadline:
-            raise LabError(
-                f"the lab's agent did not start within {_START_TIMEOUT:.0f} s; it says in {log(lab)}: {_last(log(lab))}"
-            )
+        if time.monotonic() > deadline or not is_running(lab):
+            raise LabError(f"the lab's agent did not start; it says in {log(lab)}: {_last(log(lab))}")
         time.sleep(0.02)
+
+
+def leave_all_but(lab: Lab, endpoints: Iterable[Endpoint]) -> None:
+    """Let a running agent leave every pod but these; one that does not answer is ended, and so leaves all."""
+    if is_running(lab):
+        try:
+            ensure(lab)
+            settle(lab, endpoints)
+        except LabError:
+            processes.stop(mark(lab))
 
 
 def settle(lab: Lab, endpoints: Iterable[Endpoint]) -> None:
@@ -75,6 +86,7 @@ def resident(lab: Lab, endpoint: Endpoint) -> Resident:
 def _ask(lab: Lab, question: dict[str, Any]) -> dict[str, Any]:
     try:
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_LONGEST_ANSWER)
             connection.connect(str(lab.agent_socket))
             connection.sendall(json.dumps(question).encode() + b"\n")
             answer: dict[str, Any] = json.loads(connection.makefile("rb").readline())

@@ -117,8 +117,7 @@ def _remove_what_goes(lab: Lab, state: ClusterState, tell: Tell) -> dict[str, Po
     staying = {name: pod for name, pod in pods.whole(lab, recorded).items() if pod not in leaving}
     if leaving:
         tell(f"removing {len(leaving)} pods")
-    if agent_client.is_running(lab):
-        agent_client.settle(lab, [endpoint for endpoint in state.endpoints if endpoint.id in staying])
+    agent_client.leave_all_but(lab, [endpoint for endpoint in state.endpoints if endpoint.id in staying])
     pods.detach(lab, leaving)
     for node in _nodes_there(lab) - state.node_by_name.keys():
         tell(f"removing node {node}")

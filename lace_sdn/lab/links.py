@@ -161,7 +161,9 @@ def _set_device_options(device: str, *, with_ipv6: bool) -> None:
     folder = Path("/proc/sys/net/ipv6/conf") / device
     if not folder.exists():
         if with_ipv6:
-            raise LabError("this kernel has IPv6 switched off, and there are IPv6 addresses among the objects")
+            raise LabError(
+                "this kernel has IPv6 switched off, and there are IPv6 addresses among the objects"
+            )
         return
     for name, value in {**options, "disable_ipv6": 0 if with_ipv6 else 1}.items():
         (folder / name).write_text(str(value))

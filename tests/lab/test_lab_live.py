@@ -226,15 +226,13 @@ def test_exec_and_node_run_commands_there_and_pass_their_status_on(
     assert "10.30.0.2/32" in inside.stdout
     bridges = command("lab", "node", "--name", lab.name, "node2", "--", "ovs-vsctl", "list-br")
     assert bridges.stdout.split() == ["br-int", "br-phy"]
-    flows = command(
-        "lab", "node", "--name", lab.name, "node2", "--", "ovs-ofctl", "-OOpenFlow15", "dump-flows", "br-int"
-    )
+    flows = command("lab", "node", "--name", lab.name, "node2", "--", "ovs-ofctl", "dump-flows", "br-int")
     assert "table=0" in flows.stdout or "cookie" in flows.stdout
 
 
 def test_what_runs_in_a_pod_ends_with_it(lab: Lab, bring: Bring, command: Command) -> None:
     bring(lab, PEERING)
-    command("lab", "exec", "--name", lab.name, "shop/web-0", "--", "setsid", "--fork", "sleep", "1000")
+    command("lab", "exec", "--name", lab.name, "shop/web-0", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 &")
     assert processes.find(lab.pod("shop/web-0"))
     command("lab", "down", "--name", lab.name)
     assert _nothing_is_left(lab)
@@ -247,7 +245,8 @@ def test_unknown_pods_nodes_and_labs_are_named_with_what_there_is(
     assert f'there is no lab "{lab.name}"' in missing.stderr
     bring(lab, PEERING)
     pod = command("lab", "exec", "--name", lab.name, "shop/web", "--", "true")
-    assert 'did you mean "shop/web-0"? there are: db/db-0, shop/web-0, shop/web-1' in pod.stderr
+    assert 'did you mean "shop/web-' in pod.stderr
+    assert "there are: db/db-0, shop/web-0, shop/web-1" in pod.stderr
     node = command("lab", "node", "--name", lab.name, "node9", "--", "true")
     assert "there are: node1, node2" in node.stderr
     assert {missing.returncode, pod.returncode, node.returncode} == {1}
