@@ -16,7 +16,11 @@ def main() -> None:
     parser.add_argument("--tests", action="store_true", help="with what runs tests, of the dev extra")
     options = parser.parse_args()
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
-    found = [name for name in project["dependencies"] if not options.without or not name.startswith(options.without)]
+    found = [
+        name
+        for name in project["dependencies"]
+        if not options.without or not name.startswith(options.without)
+    ]
     if options.tests:
         found += [name for name in project["optional-dependencies"]["dev"] if name.startswith(FOR_TESTS)]
     print("\n".join(found))

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lace_sdn.model.objects import (
-    Allocation,
-    BindingPolicy,
-    Endpoint,
-    Namespace,
-    Network,
-    Node,
-    RoutingPolicy,
-    ServicePolicy,
-)
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from lace_sdn.model.objects import (
+        Allocation,
+        BindingPolicy,
+        Endpoint,
+        Namespace,
+        Network,
+        Node,
+        RoutingPolicy,
+        ServicePolicy,
+    )
 
 
 @dataclass(frozen=True)

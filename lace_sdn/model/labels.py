@@ -64,9 +64,13 @@ class LabelSelector:
         return all(requirement.is_satisfied_by(found) for requirement in self.requirements)
 
 
+EVERYTHING = LabelSelector()
+"""The empty selector."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkSelector:
     """Selects Networks: exactly one by ``name``, or any number by labels (never both)."""
 
     name: str | None = None
-    by_labels: LabelSelector = LabelSelector()
+    by_labels: LabelSelector = EVERYTHING

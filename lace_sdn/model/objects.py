@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from lace_sdn.model.labels import NO_LABELS, Labels, LabelSelector, NetworkSelector
+from lace_sdn.model.labels import EVERYTHING, NO_LABELS, Labels, LabelSelector, NetworkSelector
 
 Address = IPv4Address | IPv6Address
 Prefix = IPv4Network | IPv6Network
@@ -84,7 +84,7 @@ class ServicePolicy:
     name: str
     source: NetworkSelector
     destination: NetworkSelector
-    namespaces: LabelSelector = LabelSelector()
+    namespaces: LabelSelector = EVERYTHING
     created: str = ""
 
 
@@ -94,8 +94,8 @@ class BindingPolicy:
 
     name: str
     network: str
-    namespaces: LabelSelector = LabelSelector()
-    objects: LabelSelector = LabelSelector()
+    namespaces: LabelSelector = EVERYTHING
+    objects: LabelSelector = EVERYTHING
     priority: int = 0
     created: str = ""
 
