@@ -5,7 +5,7 @@ A bad object is left out and reported; the others stand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LEFT_OUT = "the object is left out"
 FILE_LEFT_OUT = "the rest of the file is left out"
+STAYS = "its last good state stays in force"
+FILE_STAYS = "the last good state of its objects stays in force"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -260,7 +262,19 @@ def keep_last_good(previous: Manifests, new: Manifests) -> Manifests:
         if manifest.identity not in present
         and (manifest.identity in new.refused or _is_unreadable(manifest.file, new.unreadable))
     )
-    return Manifests(new.objects + kept, new.problems, new.refused, new.unreadable) if kept else new
+    if not kept:
+        return new
+    problems = tuple(_as_kept(problem, kept) for problem in new.problems)
+    return Manifests(new.objects + kept, problems, new.refused, new.unreadable)
+
+
+def _as_kept(problem: Problem, kept: Iterable[Manifest]) -> Problem:
+    """The same problem, with what really happens now: the last good state stays."""
+    if any(problem.subject == str(manifest.identity) for manifest in kept):
+        return replace(problem, consequence=STAYS)
+    if not problem.subject and any(manifest.file == problem.place.file for manifest in kept):
+        return replace(problem, consequence=FILE_STAYS)
+    return problem
 
 
 def _is_unreadable(file: str, unreadable: frozenset[str]) -> bool:
