@@ -90,7 +90,9 @@ def test_a_removed_policy_cuts_its_streams_within_a_second_and_no_other(
     assert max(gaps.values()) <= UNDISTURBED
 
 
-def test_a_killed_controller_is_missed_by_no_packet_and_the_next_sends_nothing(lab: Lab, bring: Bring) -> None:
+def test_a_killed_controller_is_missed_by_no_packet_and_the_next_sends_nothing(
+    lab: Lab, bring: Bring
+) -> None:
     with _streams(lab, bring(lab, ALLOWED)) as streams:
         wait_for("every stream flows", _all_flow(streams, 50))
         started = time.time()
