@@ -1,11 +1,12 @@
 """The first import of every process that talks to switches: ``import lace_sdn.switch.patched  # noqa: F401``.
 
-Makes the standard library cooperative (eventlet). It must come before anything else that could import ``socket``,
+Makes the standard library cooperative (eventlet), and the garbage collector patient. It must come before anything else that could import ``socket``,
 ``threading`` or ``ssl``: modules that hold the unpatched ones would block the whole process. Importing it twice is harmless.
 """
 
 from __future__ import annotations
 
+import gc
 import warnings
 
 with warnings.catch_warnings():
@@ -14,3 +15,7 @@ with warnings.catch_warnings():
     import eventlet
 
 eventlet.monkey_patch()
+
+# Programs are many small values without cycles: at the default of (700, 10, 10) half of the time of a large dump goes into
+# looking for some, and everybody waits meanwhile.
+gc.set_threshold(50_000, 20, 10)
