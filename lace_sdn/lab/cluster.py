@@ -95,17 +95,20 @@ def _converge(lab: Lab, source: Path, tell: Tell) -> Built:
         raise LabError(f"{source}: no Node among the objects; expected at least one, with an InternalIP")
     for node in addresses:
         lab.node(node)  # says so if its name is too long, before anything is made
-    lab.run.mkdir(parents=True, exist_ok=True)
+    lab.nodes.mkdir(parents=True, exist_ok=True)
     there = _remove_what_goes(lab, built.state, tell)
-    _make_nodes(lab, addresses, tell)
-    if not lab.manifests.exists():
+    is_new = not lab.manifests.exists()
+    if is_new:
         _publish(lab, source, built)
-    tell("starting the controller")
-    control.ensure(lab)
+    control.ensure(lab)  # it gets ready while the nodes are made
+    _make_nodes(lab, addresses, tell)
+    tell("waiting until the controller has made the nodes' bridges")
     control.await_bridges(lab, addresses, _BRIDGE_TIMEOUT)
     _make_pods(lab, built.state, there, tell)
     tell("waiting until every node has confirmed its flows")
-    _publish(lab, source, built)
+    if not is_new:
+        # Last, and always another generation: its confirmation is about the pods that are there now.
+        _publish(lab, source, built)
     _await_programmed(lab, built.state)
     return built
 

@@ -77,10 +77,22 @@ INSTALL = "apt-get install openvswitch-switch iproute2 util-linux installs what 
 
 def _mark_of(pid: int) -> str | None:
     with contextlib.suppress(OSError):
-        for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        while not (environment := Path(f"/proc/{pid}/environ").read_bytes()) and _is_in_exec(pid):
+            time.sleep(0.001)
+        for variable in environment.split(b"\0"):
             if variable.startswith(f"{_MARK}=".encode()):
                 return variable.partition(b"=")[2].decode(errors="replace")
     return None
+
+
+def _is_in_exec(pid: int) -> bool:
+    """Whether the process is just becoming another program: for that moment it has memory, and no environment yet."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    size, environment_start = (
+        int(fields[23 - 3]),
+        int(fields[50 - 3]),
+    )  # proc(5): vsize, env_start; state is the third
+    return size > 0 and environment_start == 0
 
 
 def _signal_all(mark: Path, number: signal.Signals, grace: float) -> None:
