@@ -101,16 +101,16 @@ NXM_0, NXM_1, BASIC = 0x0000, 0x0001, 0x8000
 
 # In the order in which ovs-ofctl prints them.
 CT_STATE = Field("ct_state", "NXM_NX_CT_STATE", (NXM_1, 105), 32, Form.STATE)
-CT_ZONE = Field("ct_zone", "NXM_NX_CT_ZONE", (NXM_1, 106), 16)
+CT_ZONE = Field("ct_zone", "NXM_NX_CT_ZONE", (NXM_1, 106), 16, Form.DECIMAL)
 CT_MARK = Field("ct_mark", "NXM_NX_CT_MARK", (NXM_1, 107), 32)
 CT_LABEL = Field("ct_label", "NXM_NX_CT_LABEL", (NXM_1, 108), 128)
 REG = tuple(Field(f"reg{i}", f"NXM_NX_REG{i}", (NXM_1, i), 32) for i in range(16))
-METADATA = Field("metadata", "OXM_OF_METADATA", (BASIC, 2), 64)
 TUN_ID = Field("tun_id", "NXM_NX_TUN_ID", (BASIC, 38), 64)
 TUN_SRC = Field("tun_src", "NXM_NX_TUN_IPV4_SRC", (NXM_1, 31), 32, Form.IPV4)
 TUN_DST = Field("tun_dst", "NXM_NX_TUN_IPV4_DST", (NXM_1, 32), 32, Form.IPV4)
 TUN_IPV6_SRC = Field("tun_ipv6_src", "NXM_NX_TUN_IPV6_SRC", (NXM_1, 109), 128, Form.IPV6)
 TUN_IPV6_DST = Field("tun_ipv6_dst", "NXM_NX_TUN_IPV6_DST", (NXM_1, 110), 128, Form.IPV6)
+METADATA = Field("metadata", "OXM_OF_METADATA", (BASIC, 2), 64)
 IN_PORT = Field("in_port", "OXM_OF_IN_PORT", (BASIC, 0), 32, Form.DECIMAL)
 ETH_SRC = Field("dl_src", "NXM_OF_ETH_SRC", (BASIC, 4), 48, Form.MAC)
 ETH_DST = Field("dl_dst", "NXM_OF_ETH_DST", (BASIC, 3), 48, Form.MAC)

@@ -41,7 +41,12 @@ HASH_ORDER: tuple[Field, ...] = (
     *_HASH_LAST,
     *_TRANSPORT,
 )
-HASH_FIELD_BY_NAME = {SET_NAMES.get(each, each.name): each for each in HASH_ORDER}
+HASH_NAMES: dict[Field, str] = {
+    **{each: SET_NAMES.get(each, each.name) for each in HASH_ORDER},
+    IN_PORT: "in_port_oxm",
+}
+"""In a group, dumps name the port of 32 bits apart from that of 16."""
+HASH_FIELD_BY_NAME = {name: each for each, name in HASH_NAMES.items()}
 
 
 def canonical_hash_fields(names: Iterable[str]) -> tuple[str, ...]:
@@ -54,7 +59,7 @@ def canonical_hash_fields(names: Iterable[str]) -> tuple[str, ...]:
                 f"{name!r} is no field to hash; one of {', '.join(HASH_FIELD_BY_NAME)} is expected"
             )
         fields.add(field_)
-    return tuple(SET_NAMES.get(each, each.name) for each in HASH_ORDER if each in fields)
+    return tuple(HASH_NAMES[each] for each in HASH_ORDER if each in fields)
 
 
 FlowKey = tuple[int, int, "Match"]
@@ -124,7 +129,11 @@ class Group:
             object.__setattr__(self, "hash_fields", canonical_hash_fields(self.hash_fields))
 
     def __str__(self) -> str:
-        method = f"hash,fields({','.join(self.hash_fields)})" if self.hash_fields else "dp_hash"
+        method = "dp_hash"
+        if self.hash_fields:
+            # A single field stands without parentheses.
+            names = ",".join(self.hash_fields)
+            method = f"hash,fields({names})" if len(self.hash_fields) > 1 else f"hash,fields={names}"
         return ",".join(
             (f"group_id={self.id},type=select,selection_method={method}", *map(str, self.buckets))
         )

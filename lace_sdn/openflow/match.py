@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
@@ -194,13 +195,19 @@ def term(field: Field, value: int, mask: int | None = None) -> Term:
     return Term(field, value, mask)
 
 
+_STATE: Final = re.compile(f"([+-])({'|'.join(State.NAMES)})")
+_STATES: Final = re.compile(f"(?:{_STATE.pattern})+")
+
+
 def ct_state(text: str) -> Term:
-    """``+new-rpl+trk`` as a term."""
+    """``+new-rpl+trk`` as a term. Raises ValueError for anything else."""
+    if not _STATES.fullmatch(text):
+        raise ValueError(f"ct_state={text!r}: signs and states such as +new-rpl+trk are expected")
     value = mask = 0
-    for i in range(0, len(text), 4):
-        bit = 1 << State.NAMES.index(text[i + 1 : i + 4])
+    for sign, name in _STATE.findall(text):
+        bit = 1 << State.NAMES.index(name)
         mask |= bit
-        value |= bit if text[i] == "+" else 0
+        value |= bit if sign == "+" else 0
     return Term(CT_STATE, value, mask)
 
 

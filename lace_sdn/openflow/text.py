@@ -53,7 +53,7 @@ _BY_PROTOCOL: Final[dict[tuple[str, int], Field]] = {
 _SHARED: Final = frozenset(name for name, _ in _BY_PROTOCOL)
 _PORT_BY_NAME: Final = {name: number for number, name in Port.NAMES.items()}
 _METHODS: Final = {"hash", "dp_hash"}
-_FIELD_LIST: Final = re.compile(r",fields\(([^()]*)\)")
+_FIELD_LIST: Final = re.compile(r",fields(?:\(([^()]*)\)|=(\w+))")
 
 
 def parse_flow(text: str) -> Flow:
@@ -138,7 +138,7 @@ def parse_group(text: str) -> Group:
     body, _, comment = text.partition("#")
     head, *buckets = re.split(r",\s*bucket=", body.strip())
     listed = _FIELD_LIST.search(head)
-    names = listed[1] if listed else ""
+    names = (listed[1] or listed[2] or "") if listed else ""
     options = dict(each.strip().partition("=")[::2] for each in _FIELD_LIST.sub("", head).split(","))
     unknown = options.keys() - {"group_id", "type", "selection_method"}
     if unknown or options.get("type") != "select" or options.get("selection_method") not in _METHODS:

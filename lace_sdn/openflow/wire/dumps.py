@@ -6,9 +6,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lace_sdn.openflow.actions import SET_NAMES
 from lace_sdn.openflow.fields import Port, Term
-from lace_sdn.openflow.flow import Bucket, Flow, Group
+from lace_sdn.openflow.flow import HASH_NAMES, Bucket, Flow, Group
 from lace_sdn.openflow.match import Match
 from lace_sdn.openflow.wire.action_decoding import INSTRUCTION_ACTIONS, decode_list, pieces
 from lace_sdn.openflow.wire.oxm import FIELD_BY_HEADER, Cache, Unreadable, decode_terms
@@ -237,7 +236,7 @@ def _hash_fields(kind: int, data: bytes) -> tuple[str, ...]:
             or int.from_bytes(data[start + 4 : start + 4 + field.octets], "big") != field.all_ones
         ):
             raise Unreadable("a field to hash that is not known, or only bits of one")
-        names.append(SET_NAMES.get(field, field.name))
+        names.append(HASH_NAMES[field])
         start += 4 + field.octets
     if bool(names) is not method:
         raise Unreadable("a selection method with the wrong fields")
