@@ -90,6 +90,10 @@ class DummySwitch:
         self._end_last_daemon()
         self._start_vswitchd()
 
+    def freeze_vswitchd(self) -> None:
+        """ovs-vswitchd neither runs nor ends, as in a machine that hangs; ``stop`` still ends it."""
+        self._daemons[-1].send_signal(signal.SIGSTOP)
+
     def vsctl(self, *arguments: str) -> str:
         """The output of ovs-vsctl."""
         return self._run("ovs-vsctl", f"--db={self.db}", "--timeout=20", *arguments)
@@ -133,6 +137,7 @@ class DummySwitch:
     def _end_last_daemon(self) -> None:
         daemon = self._daemons.pop()
         daemon.send_signal(signal.SIGTERM)
+        daemon.send_signal(signal.SIGCONT)
         try:
             daemon.wait(BOUND_S)
         except subprocess.TimeoutExpired:

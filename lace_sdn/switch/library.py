@@ -46,14 +46,16 @@ def _module(path: str) -> Any:
     return import_module(f"{NAME}.{path}")
 
 
+CONF: Any = _module("cfg").CONF
+
+
 def _configure() -> None:
     """The library's settings are read from its own CONF, which refuses access until it has been called once."""
-    conf = _module("cfg").CONF
-    conf(args=[], project="lace-sdn", default_config_files=[], default_config_dirs=[])
+    CONF(args=[], project="lace-sdn", default_config_files=[], default_config_dirs=[])
     # The default of 0 unreplied requests means: never probe.
-    conf.set_override("maximum_unreplied_echo_requests", ECHO_UNREPLIED)
-    conf.set_override("echo_request_interval", ECHO_INTERVAL)
-    conf.set_override("socket_timeout", SOCKET_TIMEOUT)
+    CONF.set_override("maximum_unreplied_echo_requests", ECHO_UNREPLIED)
+    CONF.set_override("echo_request_interval", ECHO_INTERVAL)
+    CONF.set_override("socket_timeout", SOCKET_TIMEOUT)
 
 
 _app_manager: Any = _module("base.app_manager")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import eventlet
@@ -14,9 +14,11 @@ from lace_sdn.switch.ovsdb_plan import (
     BridgePlan,
     OvsdbSettings,
     PodInterface,
+    PortMap,
     datapath_id,
     find_bridge,
     pod_interfaces,
+    port_map,
 )
 from lace_sdn.switch.ovsdb_schema import SCHEMA
 from lace_sdn.switch.permitted import permitted_targets
@@ -33,30 +35,6 @@ RECONNECT_BACKOFF: Final = (200, 1000)
 """Milliseconds, least and most."""
 RETRY_AFTER: Final = 2000
 """Milliseconds until a refused transaction is tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class PortMap:
-    """What a node's database says. ``ports``: endpoint id (``namespace/name``) to ofport, only those that can be used."""
-
-    ports: Mapping[str, int] = field(default_factory=dict)
-    interfaces: tuple[PodInterface, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
-def port_map(interfaces: tuple[PodInterface, ...]) -> PortMap:
-    """Of two interfaces for one endpoint the first name counts; the other is a problem."""
-    ports: dict[str, int] = {}
-    problems = [each.problem for each in interfaces if each.problem]
-    for each in interfaces:
-        if each.ofport is None or not each.is_usable:
-            continue
-        if each.endpoint in ports:
-            problems.append(
-                f"interface {each.name}: {each.endpoint} has another interface already; this one is not used"
-            )
-        ports.setdefault(each.endpoint, each.ofport)
-    return PortMap(ports, interfaces, tuple(problems))
 
 
 class OvsdbNode:

@@ -65,6 +65,30 @@ class PodInterface:
         return ""
 
 
+@dataclass(frozen=True, slots=True)
+class PortMap:
+    """What a node's database says. ``ports``: endpoint id (``namespace/name``) to ofport, only those that can be used."""
+
+    ports: Mapping[str, int] = field(default_factory=dict)
+    interfaces: tuple[PodInterface, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def port_map(interfaces: tuple[PodInterface, ...]) -> PortMap:
+    """Of two interfaces for one endpoint the first name counts; the other is a problem."""
+    ports: dict[str, int] = {}
+    problems = [each.problem for each in interfaces if each.problem]
+    for each in interfaces:
+        if each.ofport is None or not each.is_usable:
+            continue
+        if each.endpoint in ports:
+            problems.append(
+                f"interface {each.name}: {each.endpoint} has another interface already; this one is not used"
+            )
+        ports.setdefault(each.endpoint, each.ofport)
+    return PortMap(ports, interfaces, tuple(problems))
+
+
 def datapath_id(node: str) -> str:
     """The datapath id of the node's bridge, 16 hex digits: the same for a name everywhere and always."""
     return hashlib.blake2b(node.encode(), digest_size=8).hexdigest()

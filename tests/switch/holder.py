@@ -43,6 +43,10 @@ class Holder:
     def library(self) -> str:
         return library.NAME
 
+    def probe_every(self, seconds: float) -> None:
+        """From the next connection on."""
+        library.CONF.set_override("echo_request_interval", seconds)
+
     def tcp_port(self) -> int:
         return self._tcp.port
 

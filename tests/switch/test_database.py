@@ -97,7 +97,9 @@ def test_a_second_controller_finds_nothing_to_do(switch: DummySwitch, holder: Ho
     holder.wait_for_bridge(int(datapath_id(NODE), 16))
     wait_for_ports(holder, {})
     # The database learns of connections with a delay of its own.
-    wait_until(lambda: column(switch, "Controller", "br-int", "is_connected") is True, "the connection", BOUND_S)
+    wait_until(
+        lambda: column(switch, "Controller", "br-int", "is_connected") is True, "the connection", BOUND_S
+    )
     before = transactions(switch)
     holder.ask("leave_node", NODE)
     holder.ask("serve_node", NODE, switch.db, TABLES)

@@ -157,6 +157,18 @@ def test_a_bridge_that_is_gone_raises_at_once(own: tuple[DummySwitch, HolderProc
         bridge.commit(diff(EMPTY, NODE))
 
 
+def test_a_switch_that_hangs_is_given_up(own: tuple[DummySwitch, HolderProcess]) -> None:
+    """It answers no probe: whoever waits for it gets SwitchLost, and nobody waits for ever."""
+    switch, holder = own
+    holder.ask("probe_every", 0.2)
+    connect(switch, "br0", 1, holder)
+    bridge = holder.wait_for_bridge(1)
+    switch.freeze_vswitchd()
+    with pytest.raises(SwitchLost):
+        install(bridge, NODE)
+    assert not bridge.is_connected
+
+
 def test_twenty_thousand_flows_come_back(held_bridge: Callable[[], HeldBridge]) -> None:
     """In many replies; equal to the last one."""
     bridge = held_bridge()
