@@ -135,7 +135,7 @@ def _format_transport(each: Term) -> str:
     name = "tp_src" if each.field in (TCP_SRC, UDP_SRC) else "tp_dst"
     if each.mask == each.field.all_ones:
         return f"{name}={each.value}"
-    return f"{name}={_format_hex(each.value)}/{each.mask:#x}"
+    return f"{name}={each.value:#x}/{each.mask:#x}"
 
 
 def _format_icmpv6(each: Term) -> str:
