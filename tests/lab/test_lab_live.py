@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from conftest import Bring, Differences
 
+    from lace_sdn.kube.build import Built
     from lace_sdn.lab.names import Lab
 
 pytestmark = pytest.mark.lab
@@ -35,10 +36,14 @@ def _nothing_is_left(lab: Lab) -> bool:
     return not (netns.names(lab.namespace_prefix) or lab.run.exists() or processes.find(lab.run))
 
 
-def _connect(lab: Lab, source: str, address: str, port: int) -> socket.socket:
-    """A TCP connection from a pod to another, whose listener has said its name."""
-    with netns.inside(lab.pod_namespace(source)):
-        stream = socket.create_connection((address, port), timeout=10)
+def _address(built: Built, pod: str) -> str:
+    return str(built.state.endpoint_by_id[pod].addresses[0])
+
+
+def _stream(lab: Lab, built: Built) -> socket.socket:
+    """A TCP connection from web-0 to web-1 on the other node, whose listener has said its name."""
+    with netns.inside(lab.pod_namespace("shop/web-0")):
+        stream = socket.create_connection((_address(built, "shop/web-1"), 8080), timeout=10)
     assert stream.recv(100)
     return stream
 
@@ -74,33 +79,32 @@ def test_up_makes_exactly_what_is_intended_and_down_removes_everything(
     assert _nothing_is_left(lab)
 
 
-def test_up_again_leaves_processes_pods_and_connections_as_they_are(lab: Lab, bring: Bring) -> None:
-    bring(lab, PEERING)
-    before = processes.find(lab.run)
-    with _connect(lab, "shop/web-0", "10.30.1.2", 8080) as stream:
-        bring(lab, PEERING)
+def test_up_again_leaves_processes_pods_and_connections_as_they_are(standing: Lab, bring: Bring) -> None:
+    built = bring(standing, PEERING)
+    before = processes.find(standing.run)
+    with _stream(standing, built) as stream:
+        bring(standing, PEERING)
         assert _is_alive(stream)
-    assert processes.find(lab.run) == before
+    assert processes.find(standing.run) == before
 
 
 def test_dual_stack_pods_reach_each_other_in_both_families_with_the_largest_packets(
-    lab: Lab, bring: Bring, differences: Differences, command: Command
+    standing: Lab, bring: Bring, differences: Differences, command: Command
 ) -> None:
     """1450 bytes of pod MTU: 8 of ICMP and 20 of IPv4 or 40 of IPv6 leave these sizes."""
-    built = bring(lab, BOOK / "dual-stack")
-    assert differences(lab, built) == {}
+    built = bring(standing, BOOK / "dual-stack")
+    assert differences(standing, built) == {}
     four, six = map(str, built.state.endpoint_by_id["dual/b"].addresses)
-    ping = ("lab", "exec", "--name", lab.name, "dual/a", "--", "ping", "-c1", "-W5", "-Mdo")
+    ping = ("lab", "exec", "--name", standing.name, "dual/a", "--", "ping", "-c1", "-W5", "-Mdo")
     assert command(*ping, "-s1422", four).returncode == 0
     assert command(*ping, "-s1402", six).returncode == 0
     assert command(*ping, "-s1423", four).returncode == 1
 
 
 def test_apply_follows_pods_and_nodes_and_leaves_others_undisturbed(
-    lab: Lab, bring: Bring, differences: Differences, tmp_path: Path
+    standing: Lab, bring: Bring, differences: Differences, tmp_path: Path
 ) -> None:
-    bring(lab, PEERING)
-    with _connect(lab, "shop/web-0", "10.30.1.2", 8080) as stream:
+    with _stream(standing, bring(standing, PEERING)) as stream:
         third = "kind: Node\nmetadata: {name: node2}"
         more = third.replace("node2", "node3") + (
             "\nstatus:\n  addresses: [{type: InternalIP, address: 192.168.50.3}]\n---\napiVersion: v1\n"
@@ -111,48 +115,56 @@ def test_apply_follows_pods_and_nodes_and_leaves_others_undisturbed(
             (third, more),
             ("metadata: {name: db-0, namespace: db}\nspec:\n  nodeName: node1", "metadata: {name: db-1, namespace: db}\nspec:\n  nodeName: node3"),
         )  # fmt: skip
-        built = bring(lab, moved)
-        assert differences(lab, built) == {}
-        assert pods.recorded(lab).keys() == {"shop/web-0", "shop/web-1", "db/db-1"}
-        built = bring(lab, PEERING)
-        assert differences(lab, built) == {}
+        built = bring(standing, moved)
+        assert differences(standing, built) == {}
+        assert pods.recorded(standing).keys() == {"shop/web-0", "shop/web-1", "db/db-1"}
+        built = bring(standing, PEERING)
+        assert differences(standing, built) == {}
         assert _is_alive(stream)
-    assert not netns.exists(lab.node_namespace("node3"))
+    assert not netns.exists(standing.node_namespace("node3"))
 
 
 def test_a_pod_whose_binding_changed_is_made_anew_in_its_new_network(
-    lab: Lab, bring: Bring, differences: Differences, tmp_path: Path
+    standing: Lab, bring: Bring, differences: Differences, tmp_path: Path
 ) -> None:
-    bring(lab, PEERING)
+    bring(standing, PEERING)
     built = bring(
-        lab, _edited(tmp_path, ("name: db, labels: {network: db}", "name: db, labels: {network: shop}"))
+        standing, _edited(tmp_path, ("name: db, labels: {network: db}", "name: db, labels: {network: shop}"))
     )
     assert built.state.endpoint_by_id["db/db-0"].network == "shop"
-    assert differences(lab, built) == {}
+    assert differences(standing, built) == {}
 
 
 def test_bad_manifests_are_reported_and_the_rest_is_applied(
-    lab: Lab, bring: Bring, differences: Differences, tmp_path: Path
+    standing: Lab, bring: Bring, differences: Differences, tmp_path: Path
 ) -> None:
-    bring(lab, PEERING)
-    built = bring(lab, _edited(tmp_path, ("srcSelector: {name: shop}", "srcSelctor: {name: shop}")))
+    bring(standing, PEERING)
+    built = bring(standing, _edited(tmp_path, ("srcSelector: {name: shop}", "srcSelctor: {name: shop}")))
     assert len(built.problems) >= 1
-    assert differences(lab, built) == {}
+    assert differences(standing, built) == {}
 
 
 def test_a_packet_that_is_copied_to_a_third_pod_is_found_as_a_leak(
-    lab: Lab, bring: Bring, differences: Differences
+    standing: Lab, bring: Bring, differences: Differences
 ) -> None:
     """The judge would see a hole in the switch, and what it says names the pod that should not have seen the packet."""
-    built = bring(lab, PEERING)
-    switch = switches.Switch(lab, "node1")
+    built = bring(standing, PEERING)
+    switch = switches.Switch(standing, "node1")
     environment = {**os.environ, **switch.environment()}
     port = switch.vsctl("get", "Interface", pod_interface("db/db-0"), "ofport").strip()
     source = switch.vsctl("get", "Interface", pod_interface("shop/web-0"), "ofport").strip()
-    hole = f"priority=65535,in_port={source},icmp,nw_dst=10.30.1.2,actions=output:{port}"
+    hole = (
+        f"priority=65535,in_port={source},icmp,nw_dst={_address(built, 'shop/web-1')},actions=output:{port}"
+    )
     processes.run(["ovs-ofctl", "-OOpenFlow15", "add-flow", "br-int", hole], env=environment)
-    switches.await_revalidation(switch)
-    assert list(differences(lab, built).values()) == ["leak reached db/db-0 instead"]
+    try:
+        switches.await_revalidation(switch)
+        assert list(differences(standing, built).values()) == ["leak reached db/db-0 instead"]
+    finally:
+        match = hole.partition(",actions")[0]
+        processes.run(
+            ["ovs-ofctl", "-OOpenFlow15", "--strict", "del-flows", "br-int", match], env=environment
+        )
 
 
 def test_labs_with_the_same_objects_do_not_meet(
@@ -168,12 +180,14 @@ def test_labs_with_the_same_objects_do_not_meet(
 
 
 @pytest.mark.parametrize("daemon", ["agent", "controller", "nodes/node1/ovs-vswitchd", "nodes/node2"])
-def test_up_replaces_what_was_killed(lab: Lab, bring: Bring, differences: Differences, daemon: str) -> None:
-    bring(lab, PEERING)
-    for pid in processes.find(lab.run / daemon):
+def test_up_replaces_what_was_killed(
+    standing: Lab, bring: Bring, differences: Differences, daemon: str
+) -> None:
+    bring(standing, PEERING)
+    for pid in processes.find(standing.run / daemon):
         os.kill(pid, signal.SIGKILL)
-    _await(lambda: not processes.find(lab.run / daemon))
-    assert differences(lab, bring(lab, PEERING)) == {}
+    _await(lambda: not processes.find(standing.run / daemon))
+    assert differences(standing, bring(standing, PEERING)) == {}
 
 
 STAGES = {
@@ -196,7 +210,7 @@ def test_up_goes_on_where_a_killed_one_ended(
     assert _nothing_is_left(lab)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ["node", "switches", "pod"])
 def test_down_removes_what_a_killed_up_left(lab: Lab, command: Command, stage: str) -> None:
     _kill_up_at(lab, stage)
     assert command("lab", "down", "--name", lab.name).returncode == 0
@@ -216,56 +230,64 @@ def _kill_up_at(lab: Lab, stage: str) -> None:
 
 
 def test_exec_and_node_run_commands_there_and_pass_their_status_on(
-    lab: Lab, bring: Bring, command: Command
+    standing: Lab, bring: Bring, command: Command
 ) -> None:
-    bring(lab, PEERING)
+    built = bring(standing, PEERING)
     inside = command(
-        "lab", "exec", "--name", lab.name, "shop/web-0", "--", "sh", "-c", "ip -br address; exit 7"
+        "lab", "exec", "--name", standing.name, "shop/web-0", "--", "sh", "-c", "ip -br address; exit 7"
     )
     assert inside.returncode == 7
-    assert "10.30.0.2/32" in inside.stdout
-    bridges = command("lab", "node", "--name", lab.name, "node2", "--", "ovs-vsctl", "list-br")
+    assert f"{_address(built, 'shop/web-0')}/32" in inside.stdout
+    bridges = command("lab", "node", "--name", standing.name, "node2", "--", "ovs-vsctl", "list-br")
     assert bridges.stdout.split() == ["br-int", "br-phy"]
-    flows = command("lab", "node", "--name", lab.name, "node2", "--", "ovs-ofctl", "dump-flows", "br-int")
+    flows = command(
+        "lab", "node", "--name", standing.name, "node2", "--", "ovs-ofctl", "dump-flows", "br-int"
+    )
     assert "table=0" in flows.stdout or "cookie" in flows.stdout
 
 
-def test_what_runs_in_a_pod_ends_with_it(lab: Lab, bring: Bring, command: Command) -> None:
-    bring(lab, PEERING)
-    command("lab", "exec", "--name", lab.name, "shop/web-0", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 &")
-    assert processes.find(lab.pod("shop/web-0"))
-    command("lab", "down", "--name", lab.name)
-    assert _nothing_is_left(lab)
+def test_what_runs_in_a_pod_ends_with_it(
+    standing: Lab, bring: Bring, command: Command, tmp_path: Path
+) -> None:
+    bring(standing, PEERING)
+    command(
+        "lab", "exec", "--name", standing.name, "shop/web-0", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 &"
+    )
+    assert processes.find(standing.pod("shop/web-0"))
+    bring(standing, _edited(tmp_path, ("metadata: {name: web-0,", "metadata: {name: web-9,")))
+    assert processes.find(standing.pod("shop/web-0")) == {}
 
 
 def test_unknown_pods_nodes_and_labs_are_named_with_what_there_is(
-    lab: Lab, bring: Bring, command: Command
+    standing: Lab, lab: Lab, bring: Bring, command: Command
 ) -> None:
     missing = command("lab", "status", "--name", lab.name)
     assert f'there is no lab "{lab.name}"' in missing.stderr
-    bring(lab, PEERING)
-    pod = command("lab", "exec", "--name", lab.name, "shop/web", "--", "true")
+    bring(standing, PEERING)
+    pod = command("lab", "exec", "--name", standing.name, "shop/web", "--", "true")
     assert 'did you mean "shop/web-' in pod.stderr
     assert "there are: db/db-0, shop/web-0, shop/web-1" in pod.stderr
-    node = command("lab", "node", "--name", lab.name, "node9", "--", "true")
+    node = command("lab", "node", "--name", standing.name, "node9", "--", "true")
     assert "there are: node1, node2" in node.stderr
     assert {missing.returncode, pod.returncode, node.returncode} == {1}
 
 
-def test_status_and_probe_speak_to_machines(lab: Lab, bring: Bring, command: Command) -> None:
-    bring(lab, PEERING)
-    status = json.loads(command("lab", "status", "--name", lab.name, "--json").stdout)
+def test_status_and_probe_speak_to_machines(standing: Lab, bring: Bring, command: Command) -> None:
+    bring(standing, PEERING)
+    status = json.loads(command("lab", "status", "--name", standing.name, "--json").stdout)
     assert status["programmed"] is True
     assert status["pods"]["db/db-0"]["network"] == "db"
-    probes = json.loads(command("lab", "probe", "--name", lab.name, "--json").stdout)
+    probes = json.loads(command("lab", "probe", "--name", standing.name, "--json").stdout)
     assert {each["found"] for each in probes if each["intended"] == "allow"} == {"allow"}
     assert {each["found"] for each in probes if each["intended"] == "deny"} == {"deny"}
 
 
-def test_probe_ends_with_status_1_and_names_the_difference(lab: Lab, bring: Bring, command: Command) -> None:
-    bring(lab, PEERING)
-    for pid in processes.find(agent_client.mark(lab)):
+def test_probe_ends_with_status_1_and_names_the_difference(
+    standing: Lab, bring: Bring, command: Command
+) -> None:
+    bring(standing, PEERING)
+    for pid in processes.find(agent_client.mark(standing)):
         os.kill(pid, signal.SIGKILL)
-    unanswered = command("lab", "probe", "--name", lab.name)
+    unanswered = command("lab", "probe", "--name", standing.name)
     assert unanswered.returncode == 1
     assert "its agent does not answer" in unanswered.stderr
