@@ -1,0 +1,51 @@
+"""Promises about the packets of probes."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from lace_sdn.lab.frames import MAGIC, Arrival, echo_request, read
+
+TOKEN = MAGIC + b"0123456789abcdef"
+ETHERNET = bytes(12)
+IPV4 = ETHERNET + b"\x08\x00" + bytes([0x45]) + bytes(8)
+IPV6 = ETHERNET + b"\x86\xdd" + bytes(6)
+REST_4, REST_6 = bytes(10), bytes(33)
+
+
+def _frame(version: int, protocol: int, body: bytes) -> bytes:
+    return (
+        IPV4 + bytes([protocol]) + REST_4 + body if version == 4 else IPV6 + bytes([protocol]) + REST_6 + body
+    )
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_token_of_a_datagram_is_read(version: int) -> None:
+    assert read(_frame(version, 17, bytes(8) + TOKEN)) == Arrival(TOKEN)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_first_segment_is_known_by_its_source_port(version: int) -> None:
+    assert read(_frame(version, 6, struct.pack("!HH", 20123, 80) + bytes(16))) == Arrival(source_port=20123)
+
+
+@pytest.mark.parametrize(("address", "protocol"), [("10.0.0.1", 1), ("fd00::1", 58)])
+def test_an_echo_request_is_an_arrival_and_its_reply_is_not(address: str, protocol: int) -> None:
+    version = 4 if protocol == 1 else 6
+    request = echo_request(address, 7, 1, TOKEN)
+    reply = bytes([0 if version == 4 else 129]) + request[1:]
+    assert read(_frame(version, protocol, request)) == Arrival(TOKEN)
+    assert read(_frame(version, protocol, reply)) == Arrival(TOKEN, is_echo_reply=True)
+
+
+def test_the_checksum_of_an_echo_request_is_right() -> None:
+    """RFC 1071: over a packet with its checksum the sum is all ones."""
+    words = struct.unpack("!14H", echo_request("10.0.0.1", 0xFFFF, 0xFFFF, TOKEN))
+    assert sum(words) % 0xFFFF == 0
+
+
+def test_other_frames_say_nothing() -> None:
+    assert read(ETHERNET + b"\x08\x06" + bytes(40)) is None
+    assert read(_frame(4, 1, bytes([3]) + bytes(7) + TOKEN)) is None
