@@ -73,8 +73,8 @@ def rate(count: int, seconds: float) -> str:
 
 def fresh() -> None:
     """Forget what the codec remembers: the first dump of a process is the one that matters."""
-    for cache in (wire.dumps._RANKED_TERMS, wire.action_decoding.INSTRUCTION_ACTIONS):  # noqa: SLF001
-        cache.clear()
+    wire.shapes.forget()
+    wire.action_decoding.forget()
 
 
 def main(count: int) -> None:

@@ -23,7 +23,7 @@ from lace_sdn.openflow.actions import (
 )
 from lace_sdn.openflow.fields import Port
 from lace_sdn.openflow.wire import action_encoding as code
-from lace_sdn.openflow.wire.oxm import Cache, Unreadable, decode_terms, slice_of
+from lace_sdn.openflow.wire.oxm import FIELD_BY_HEADER, Cache, Unreadable, decode_term, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,11 +65,24 @@ def _output(data: bytes) -> Action:
     return Output(port)
 
 
+_new_action: Final = SetField.__new__
+_set_target = vars(SetField)["field"].__set__
+_set_value = vars(SetField)["value"].__set__
+_set_mask = vars(SetField)["mask"].__set__
+
+
 def _set_field(data: bytes) -> SetField:
-    terms = decode_terms(data[4 : 8 + data[7]])
-    if len(terms) != 1:
-        raise Unreadable("set_field of a pair of registers")
-    return SetField(*terms[0])
+    """Made without its checks: the switch has checked the bits."""
+    field = FIELD_BY_HEADER.get(data[4:8])
+    if field is None:
+        field, value, mask = decode_term(data[4 : 8 + data[7]])
+    else:
+        value, mask = int.from_bytes(data[8 : 8 + field.octets], "big"), field.all_ones
+    action = _new_action(SetField)
+    _set_target(action, field)
+    _set_value(action, value)
+    _set_mask(action, mask)
+    return action
 
 
 def _copy_field(data: bytes) -> Move:
@@ -164,13 +177,28 @@ def _decode_one(kind: int, data: bytes) -> Action:
 
 def decode_list(data: bytes) -> Actions:
     """A list of actions, as in a bucket. Raises Unreadable."""
+    actions = []
+    start, total = 0, len(data)
     try:
-        return tuple(_decode_one(kind, piece) for kind, piece in pieces(data))
+        while start < total:
+            end = start + (data[start + 2] << 8 | data[start + 3])
+            if end < start + 8 or end > total:
+                raise Unreadable("an action that is cut off")
+            actions.append(_decode_one(data[start] << 8 | data[start + 1], data[start:end]))
+            start = end
     except (struct.error, IndexError, ValueError) as error:
         raise Unreadable(f"actions {data.hex()}: {error}") from error
+    return tuple(actions)
+
+
+def forget() -> None:
+    """Begin anew, as in a new process."""
+    INSTRUCTION_ACTIONS.clear()
 
 
 def _decode_instructions(data: bytes) -> Actions:
+    if data[:4] == code.HEAD.pack(code.APPLY_ACTIONS, len(data)):
+        return decode_list(data[8:])
     actions: Actions = ()
     for kind, piece in pieces(data):
         if actions and isinstance(actions[-1], Goto):

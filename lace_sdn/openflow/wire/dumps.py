@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lace_sdn.openflow.fields import Port, Term
+from lace_sdn.openflow.fields import Port
 from lace_sdn.openflow.flow import HASH_NAMES, Bucket, Flow, Group
 from lace_sdn.openflow.match import Match
 from lace_sdn.openflow.wire.action_decoding import INSTRUCTION_ACTIONS, decode_list, pieces
-from lace_sdn.openflow.wire.oxm import FIELD_BY_HEADER, Cache, Unreadable, decode_terms
+from lace_sdn.openflow.wire.oxm import FIELD_BY_HEADER, Unreadable
+from lace_sdn.openflow.wire.shapes import read_match
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lace_sdn.openflow.actions import Actions
+    from lace_sdn.openflow.fields import Term
 
 MULTIPART_REQUEST, MULTIPART_REPLY = 18, 19
 FLOW_DESC, GROUP_DESC = 1, 7
@@ -91,12 +94,6 @@ def decode_flow_dump(entries: bytes) -> list[Flow]:
     return read_flow_dump(entries)[0]
 
 
-def _ranked(data: bytes) -> tuple[tuple[int, Term], ...]:
-    return tuple((each.field.rank, each) for each in decode_terms(data))
-
-
-_RANKED_TERMS: Final = Cache(_ranked)
-
 # Flows come by the ten thousand: values are made without their checks, which bytes of a switch have passed.
 _new_match = Match.__new__
 _set_terms = vars(Match)["terms"].__set__
@@ -111,23 +108,31 @@ _set_owner = vars(Flow)["owner"].__set__
 
 def read_flow_dump(entries: bytes) -> tuple[list[Flow], list[Foreign]]:
     """All flows: those that can be read, whoever's they are (see their cookies), and the rest. Raises ValueError if cut off."""
+    # Measured: the collector walks all that was made so far again and again, and takes longer than the reading.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _read_flows(entries)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _read_flows(entries: bytes) -> tuple[list[Flow], list[Foreign]]:
     flows: list[Flow] = []
     foreign: list[Foreign] = []
     start, total = 0, len(entries)
     while start < total:
-        try:
-            size, table, priority, cookie, match_size = _FLOW.unpack_from(entries, start)
-        except struct.error:
-            size = 0
-        if size < _FLOW.size or start + size > total:
-            raise ValueError(f"flow at byte {start} of {total}: {size} bytes long, so it is cut off")
+        size, table, priority, cookie, match_size = _head(entries, start)
         end = start + size
+        stats = start + 24 + (match_size + 7 & ~7)
         try:
-            terms = _terms(entries, start + 28, start + 24 + match_size)
-            stats = start + 24 + (match_size + 7 & ~7)
+            terms = read_match(entries, start + 28, match_size - 4, table) if stats <= end else None
             instructions = stats + (int.from_bytes(entries[stats + 2 : stats + 4], "big") + 7 & ~7)
             actions = INSTRUCTION_ACTIONS[entries[instructions:end]]
         except Unreadable:
+            terms = None
+        if terms is None:
             foreign.append(Foreign(cookie, table, priority, entries[start:end]))
         else:
             flows.append(_flow(table, priority, terms, actions, cookie))
@@ -135,18 +140,13 @@ def read_flow_dump(entries: bytes) -> tuple[list[Flow], list[Foreign]]:
     return flows, foreign
 
 
-def _terms(data: bytes, start: int, end: int) -> tuple[Term, ...]:
-    """The match fields between two offsets, in the order of a Match. Raises Unreadable."""
-    found: list[tuple[int, Term]] = []
-    try:
-        while start < end:
-            after = start + 4 + data[start + 3]
-            found += _RANKED_TERMS[data[start:after]]
-            start = after
-    except IndexError:
-        raise Unreadable("a match that is cut off") from None
-    found.sort()
-    return tuple([each for _, each in found])
+def _head(entries: bytes, start: int) -> tuple[int, int, int, int, int]:
+    """Size, table, priority, cookie, size of the match."""
+    if start + _FLOW.size <= len(entries):
+        head: tuple[int, int, int, int, int] = _FLOW.unpack_from(entries, start)
+        if head[0] >= _FLOW.size and start + head[0] <= len(entries):
+            return head
+    raise ValueError(f"flow at byte {start} of {len(entries)}: it is cut off")
 
 
 def _flow(table: int, priority: int, terms: tuple[Term, ...], actions: Actions, cookie: int) -> Flow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from lace_sdn.openflow.fields import FIELDS, NXM_0, NXM_1, REG, Field, Slice, Term
+from lace_sdn.openflow.fields import FIELDS, NXM_0, NXM_1, Field, Slice, Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
-CACHE_LIMIT: Final = 20_000
+CACHE_LIMIT: Final = 30_000
 """Entries that a cache holds before it starts anew: some megabytes, whatever passes through a process."""
 
 PADDING: Final = tuple(bytes(-size % 8) for size in range(8))
@@ -91,38 +91,20 @@ FIELD_BY_HEADER: Final[dict[bytes, Field]] = {
     **{header: field for field, header in VENDOR_HEADER.items()},
     **{field.header: field for field in FIELDS},
 }
-_FIELD_BY_MASKED: Final = {field.masked_header: field for field in FIELDS}
+FIELD_BY_MASKED_HEADER: Final = {field.masked_header: field for field in FIELDS}
 
 
-# Pairs of registers come as one field of 64 bits, under packet registers' headers (OpenFlow 1.5.1 section 7.2.3.10).
-_PAIR_HEADER: Final = 0x8001
-
-
-def decode_terms(data: bytes) -> tuple[Term, ...]:
-    """A term from exactly its bytes; two from a pair of registers. Raises Unreadable for a field that is not in FIELDS."""
+def decode_term(data: bytes) -> Term:
+    """A term from exactly its bytes. Raises Unreadable for a field that is not in FIELDS."""
     header = data[:4]
     field = FIELD_BY_HEADER.get(header)
     if field is not None:
-        return (Term(field, int.from_bytes(data[4:], "big"), field.all_ones),)
-    field = _FIELD_BY_MASKED.get(header)
+        return Term(field, int.from_bytes(data[4:], "big"), field.all_ones)
+    field = FIELD_BY_MASKED_HEADER.get(header)
     if field is None:
-        return _registers(data)
+        raise Unreadable(f"a field with the header {header.hex()} is not known")
     end = 4 + field.octets
-    return (Term(field, int.from_bytes(data[4:end], "big"), int.from_bytes(data[end:], "big")),)
-
-
-def _registers(data: bytes) -> tuple[Term, ...]:
-    number = data[2] >> 1
-    if int.from_bytes(data[:2], "big") != _PAIR_HEADER or number >= len(REG) // 2:
-        raise Unreadable(f"a field with the header {data[:4].hex()} is not known")
-    value = data[4:12]
-    mask = data[12:20] or b"\xff" * 8
-    halves = ((REG[2 * number], 0, 4), (REG[2 * number + 1], 4, 8))
-    terms = (
-        Term(field, int.from_bytes(value[a:b], "big"), int.from_bytes(mask[a:b], "big"))
-        for field, a, b in halves
-    )
-    return tuple(each for each in terms if each.mask)
+    return Term(field, int.from_bytes(data[4:end], "big"), int.from_bytes(data[end:], "big"))
 
 
 def slice_of(header: bytes, low: int, width: int) -> Slice:
