@@ -92,7 +92,10 @@ def _converge(lab: Lab, source: Path, tell: Tell) -> Built:
     built = desired.next_state(lab, source)
     addresses = underlay.addresses(built.state.nodes)
     if not addresses:
-        raise LabError(f"{source}: no Node among the objects; expected at least one, with an InternalIP")
+        said = "".join(f"\n{problem}" for problem in built.problems)
+        raise LabError(
+            f"{source}: no Node is found, expected at least one with an InternalIP; nothing is changed{said}"
+        )
     for node in addresses:
         lab.node(node)  # says so if its name is too long, before anything is made
     lab.nodes.mkdir(parents=True, exist_ok=True)

@@ -272,6 +272,26 @@ def test_unknown_pods_nodes_and_labs_are_named_with_what_there_is(
     assert {missing.returncode, pod.returncode, node.returncode} == {1}
 
 
+@pytest.mark.parametrize(
+    ("text", "said"), [("a: [", "x.yaml:2: is not YAML"), ("kind: Nodes", '"Nodes" is unknown')]
+)
+def test_up_without_any_node_says_what_was_found_and_makes_nothing(
+    lab: Lab, command: Command, tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    refused = command("lab", "up", "--name", lab.name, "-f", str(tmp_path / "x.yaml"))
+    assert refused.returncode == 1
+    assert "no Node is found" in refused.stderr
+    assert said in refused.stderr
+    assert _nothing_is_left(lab)
+
+
+def test_up_from_a_missing_file_says_so_and_makes_nothing(lab: Lab, command: Command, tmp_path: Path) -> None:
+    refused = command("lab", "up", "--name", lab.name, "-f", str(tmp_path / "nowhere"))
+    assert "nowhere: does not exist" in refused.stderr
+    assert _nothing_is_left(lab)
+
+
 def test_status_and_probe_speak_to_machines(standing: Lab, bring: Bring, command: Command) -> None:
     bring(standing, PEERING)
     status = json.loads(command("lab", "status", "--name", standing.name, "--json").stdout)
