@@ -157,9 +157,11 @@ def encode_instructions(actions: Actions) -> bytes:
     if not actions:
         return b""
     last = actions[-1]
-    if last.__class__ is not Goto:
+    if not isinstance(last, Goto):
         body = encode_list(actions)
         return _INSTRUCTION.pack(APPLY_ACTIONS, len(body) + 8) + body
+    if not 0 <= last.table < NO_TABLE:
+        raise ValueError(f"{last}: a table from 0 to {NO_TABLE - 1} is expected")
     goto = _GOTOS[last.table]
     if len(actions) == 1:
         return goto
