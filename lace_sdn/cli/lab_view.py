@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -105,18 +106,21 @@ def findings_as_json(
 def print_next_steps(its: Lab, source: Path, state: ClusterState) -> None:
     """What an operator may want to do with the lab that is up."""
     name = "" if its.name == "lab" else f" --name {its.name}"
+    program = (
+        "lace-sdn" if shutil.which("lace-sdn") else sys.argv[0]
+    )  # as it was called, e.g. from a virtual environment
     first_node = state.nodes[0].name
     steps = [
         (
-            f"edit {source}, lace-sdn lab apply{name} --probe -f {source}",
+            f"edit {source}, then {program} lab apply{name} --probe -f {source}",
             "change a policy, watch the matrix change",
         ),
-        (f"lace-sdn lab node{name} {first_node} -- ovs-ofctl dump-flows br-int", "the flows of a node"),
+        (f"{program} lab node{name} {first_node} -- ovs-ofctl dump-flows br-int", "the flows of a node"),
     ]
     if state.endpoints:
         pod = state.endpoints[0].id
-        steps.append((f"lace-sdn lab exec{name} {pod} -- ip address", "a command inside a pod"))
-    steps.append(("make lab-down" if not name else f"lace-sdn lab down{name}", "remove it all"))
+        steps.append((f"{program} lab exec{name} {pod} -- ip address", "a command inside a pod"))
+    steps.append(("make lab-down" if not name else f"{program} lab down{name}", "remove it all"))
     click.echo("\nTry next:")
     for command, why in steps:
         click.echo(f"  {command}\n      {why}")
