@@ -17,7 +17,7 @@ from dummy import BOUND_S, DummySwitch
 from frames import Outer, decode, encapsulate, encode, read_pcap, underlay_destination
 
 from lace_sdn.openflow.fields import TUN_ID, TUN_SRC
-from lace_sdn.openflow.simulator.fabric import Delivery, Journey
+from lace_sdn.openflow.simulator.fabric import Delivery, Journey, Passage
 from lace_sdn.pipeline.constants import TUNNEL_PORT
 
 if TYPE_CHECKING:
@@ -188,7 +188,10 @@ class DummyFabric:
     def inject(
         self, node: str, port: int, packet: Packet, tunnel: Mapping[Field, int] | None = None
     ) -> Journey:
-        """``packet`` into ``node`` by ``port``; with ``tunnel``: encapsulated, from whatever source that says."""
+        """``packet`` into ``node`` by ``port``; with ``tunnel``: encapsulated, from whatever source that says.
+
+        The journey names the bridges passed, without the flows hit.
+        """
         frame = encode(packet)
         name = f"v{port}"
         if tunnel:
@@ -198,16 +201,18 @@ class DummyFabric:
                 Outer(0xAA55000000FF, target.mac, source, target.address, tunnel[TUN_ID]), frame
             )
         deliveries: list[Delivery] = []
+        passages: list[Passage] = []
         waiting = [(node, name, frame)]
         while waiting:
             here, entry, current = waiting.pop(0)
+            passages.append(Passage(here, TUNNEL_PORT if entry == "p0" else port, ()))
             for out, frames in self.nodes[here].receive(entry, current).items():
                 for each in frames:
                     if out == "p0":
                         waiting.append((self._home(each), "p0", each))
                     else:
                         deliveries.append(Delivery(here, int(out.removeprefix("v")), decode(each)))
-        return Journey(tuple(deliveries), ())
+        return Journey(tuple(deliveries), tuple(passages))
 
     def _home(self, frame: bytes) -> str:
         target = underlay_destination(frame)
