@@ -17,8 +17,6 @@ from lace_sdn.openflow.wire.shapes import read_match
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lace_sdn.openflow.actions import Actions
-    from lace_sdn.openflow.fields import Term
 
 MULTIPART_REQUEST, MULTIPART_REPLY = 18, 19
 FLOW_DESC, GROUP_DESC = 1, 7
@@ -123,43 +121,34 @@ def _read_flows(entries: bytes) -> tuple[list[Flow], list[Foreign]]:
     foreign: list[Foreign] = []
     start, total = 0, len(entries)
     while start < total:
-        size, table, priority, cookie, match_size = _head(entries, start)
+        if start + _FLOW.size > total:
+            raise ValueError(f"flow at byte {start} of {total}: it is cut off")
+        size, table, priority, cookie, match_size = _FLOW.unpack_from(entries, start)
         end = start + size
+        if size < _FLOW.size or end > total:
+            raise ValueError(f"flow at byte {start} of {total}: it is cut off")
         stats = start + 24 + (match_size + 7 & ~7)
         try:
-            terms = read_match(entries, start + 28, match_size - 4, table) if stats <= end else None
-            instructions = stats + (int.from_bytes(entries[stats + 2 : stats + 4], "big") + 7 & ~7)
+            terms = read_match(entries, start + 28, match_size - 4, table) if stats + 4 <= end else None
+            instructions = stats + ((entries[stats + 2] << 8 | entries[stats + 3]) + 7 & ~7)
             actions = INSTRUCTION_ACTIONS[entries[instructions:end]]
-        except Unreadable:
+        except (Unreadable, IndexError):
             terms = None
         if terms is None:
             foreign.append(Foreign(cookie, table, priority, entries[start:end]))
         else:
-            flows.append(_flow(table, priority, terms, actions, cookie))
+            flow = _new_flow(Flow)
+            match = _new_match(Match)
+            _set_terms(match, terms)
+            _set_table(flow, table)
+            _set_priority(flow, priority)
+            _set_match(flow, match)
+            _set_actions(flow, actions)
+            _set_cookie(flow, cookie)
+            _set_owner(flow, "")
+            flows.append(flow)
         start = end
     return flows, foreign
-
-
-def _head(entries: bytes, start: int) -> tuple[int, int, int, int, int]:
-    """Size, table, priority, cookie, size of the match."""
-    if start + _FLOW.size <= len(entries):
-        head: tuple[int, int, int, int, int] = _FLOW.unpack_from(entries, start)
-        if head[0] >= _FLOW.size and start + head[0] <= len(entries):
-            return head
-    raise ValueError(f"flow at byte {start} of {len(entries)}: it is cut off")
-
-
-def _flow(table: int, priority: int, terms: tuple[Term, ...], actions: Actions, cookie: int) -> Flow:
-    match = _new_match(Match)
-    _set_terms(match, terms)
-    flow = _new_flow(Flow)
-    _set_table(flow, table)
-    _set_priority(flow, priority)
-    _set_match(flow, match)
-    _set_actions(flow, actions)
-    _set_cookie(flow, cookie)
-    _set_owner(flow, "")
-    return flow
 
 
 def decode_group_dump(entries: bytes) -> list[Group]:
