@@ -146,6 +146,10 @@ class DummySwitch:
 
     def _spawn(self, program: str, *arguments: str) -> None:
         command = (
+            # Should the test process be killed, its daemons end with it.
+            "setpriv",
+            "--pdeathsig",
+            "TERM",
             program,
             *arguments,
             f"--log-file={self.folder}/{program}.log",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from dummy import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,3 +37,20 @@ def test_stopping_leaves_nothing_behind(dummy_switches: Callable[[], DummySwitch
     switch.stop()
     assert not switch.folder.exists()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_killed_test_process_takes_its_daemons_along() -> None:
+    """Not even SIGKILL, after which no cleanup runs, leaves a daemon behind."""
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from dummy import DummySwitch; s = DummySwitch().start();"
+        "print(s.folder, *(d.pid for d in s._daemons), flush=True); os.kill(os.getpid(), 9)"
+    )
+    here = str(Path(__file__).parent)
+    killed = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, check=False)
+    folder, *pids = killed.stdout.split()
+    try:
+        wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in pids), "the daemons' end")
+    finally:
+        shutil.rmtree(folder)
+    assert killed.returncode == -9
+    assert len(pids) == 2
