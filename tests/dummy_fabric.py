@@ -197,9 +197,8 @@ class DummyFabric:
         if tunnel:
             target, name = self.nodes[node], "p0"
             source = IPv4Address(tunnel[TUN_SRC])
-            frame = encapsulate(
-                Outer(0xAA55000000FF, target.mac, source, target.address, tunnel[TUN_ID]), frame
-            )
+            outer = Outer(self._mac_of(source), target.mac, source, target.address, tunnel[TUN_ID])
+            frame = encapsulate(outer, frame)
         deliveries: list[Delivery] = []
         passages: list[Passage] = []
         waiting = [(node, name, frame)]
@@ -213,6 +212,10 @@ class DummyFabric:
                     else:
                         deliveries.append(Delivery(here, int(out.removeprefix("v")), decode(each)))
         return Journey(tuple(deliveries), tuple(passages))
+
+    def _mac_of(self, address: IPv4Address) -> int:
+        """The MAC of a node, or of a stranger. A node learns it from the packet: a wrong one would cut off a neighbour."""
+        return next((each.mac for each in self.nodes.values() if each.address == address), 0xAA55000000FF)
 
     def _home(self, frame: bytes) -> str:
         target = underlay_destination(frame)
