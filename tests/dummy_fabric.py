@@ -108,7 +108,9 @@ class DummyNode:
         self.switch.stop()
 
     def install(self, program: BridgeProgram) -> None:
-        """Replaces all flows by one bundle, and waits until the datapath follows them."""
+        """Replaces all flows by one bundle, and waits until the datapath follows them; groups only come."""
+        for group in program.groups:
+            self.switch.ofctl("mod-group", "br-int", "--may-create", str(group))
         text = "\n".join([SENTINEL_FLOW, *map(str, program.flows)])
         self.switch.ofctl("replace-flows", "br-int", "--bundle", "-", stdin=text + "\n")
         self.control("revalidator/purge")
