@@ -68,8 +68,12 @@ def ensure_uplink(namespace: str, underlay: str, port: str) -> None:
     if not whole:
         unplug(underlay, port)
         plug(Cable(namespace, NODE_UPLINK, underlay, port, UNDERLAY_MTU))
+    # A killed command may have left a cable whose ends are down.
     with netns.netlink(underlay) as route:
-        route.link("set", index=_index(route, port), master=_index(route, _BRIDGE))
+        bridge = _index(route, _BRIDGE)
+        route.link("set", index=_index(route, port), master=bridge, mtu=UNDERLAY_MTU, state="up")
+    with netns.netlink(namespace) as route:
+        route.link("set", index=_index(route, NODE_UPLINK), mtu=UNDERLAY_MTU, state="up")
 
 
 def plug(cable: Cable) -> None:

@@ -17,6 +17,9 @@ from pathlib import Path
 from lace_sdn.lab import LabError
 
 _MARK = "LACE_SDN_LAB_MARK"
+_LOOKS = 20
+_STATE, _VSIZE = 3, 23
+"""Numbers of fields of /proc/PID/stat (proc(5)); the state is the first one behind the name."""
 
 
 def marked(mark: Path) -> dict[str, str]:
@@ -77,22 +80,26 @@ INSTALL = "apt-get install openvswitch-switch iproute2 util-linux installs what 
 
 def _mark_of(pid: int) -> str | None:
     with contextlib.suppress(OSError):
-        while not (environment := Path(f"/proc/{pid}/environ").read_bytes()) and _is_in_exec(pid):
-            time.sleep(0.001)
-        for variable in environment.split(b"\0"):
+        for variable in _environment(pid).split(b"\0"):
             if variable.startswith(f"{_MARK}=".encode()):
                 return variable.partition(b"=")[2].decode(errors="replace")
     return None
 
 
-def _is_in_exec(pid: int) -> bool:
-    """Whether the process is just becoming another program: for that moment it has memory, and no environment yet."""
+def _environment(pid: int) -> bytes:
+    """A process that is just becoming another program has memory, and for a moment no environment: look again."""
+    file = Path(f"/proc/{pid}/environ")
+    for _ in range(_LOOKS):
+        if (environment := file.read_bytes()) or not _has_memory(pid):
+            return environment
+        time.sleep(0.001)
+    return b""
+
+
+def _has_memory(pid: int) -> bool:
+    """False for threads of the kernel and for what has ended: they never have an environment."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    size, environment_start = (
-        int(fields[23 - 3]),
-        int(fields[50 - 3]),
-    )  # proc(5): vsize, env_start; state is the third
-    return size > 0 and environment_start == 0
+    return int(fields[_VSIZE - _STATE]) > 0
 
 
 def _signal_all(mark: Path, number: signal.Signals, grace: float) -> None:

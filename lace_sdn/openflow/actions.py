@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, ETH_TYPE, IPV4_DST, IPV4_SRC, Field, Port, Slice
+from lace_sdn.openflow.fields import (
+    ETH_DST,
+    ETH_SRC,
+    ETH_TYPE,
+    IPV4_DST,
+    IPV4_SRC,
+    IPV6_SRC,
+    Field,
+    Port,
+    Slice,
+)
 from lace_sdn.openflow.match import format_mask, format_value
 
 if TYPE_CHECKING:
@@ -140,8 +150,11 @@ class Nat:
         side = "src" if self.is_source else "dst"
         if self.address is None:
             return f"nat({side})"
-        host = f"[{self.address}]" if self.address.version == 6 and self.port else str(self.address)
-        return f"nat({side}={host}{f':{self.port}' if self.port else ''})"
+        field = IPV4_SRC if self.address.version == 4 else IPV6_SRC
+        host = format_value(field, int(self.address))
+        if self.port:
+            host = f"[{host}]:{self.port}" if self.address.version == 6 else f"{host}:{self.port}"
+        return f"nat({side}={host})"
 
 
 @dataclass(frozen=True, slots=True)
