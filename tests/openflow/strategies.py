@@ -59,6 +59,7 @@ from lace_sdn.openflow.fields import (
     UDP_SRC,
     EthType,
     Field,
+    Form,
     IpProto,
     Slice,
     State,
@@ -126,7 +127,8 @@ def values(draw: st.DrawFn, field: Field) -> tuple[int, int]:
     if field not in MASKABLE or draw(st.booleans()):
         return number, ones
     prefix = st.integers(1, field.bits).map(lambda length: ones ^ (1 << field.bits - length) - 1)
-    mask = draw(st.one_of(prefix, st.integers(1, ones)))
+    # ovs-ofctl 3.1 prints other masks of IPv6 addresses than prefixes, and cannot always read them: "/0:3::" is /0 to it.
+    mask = draw(prefix if field.form is Form.IPV6 else st.one_of(prefix, st.integers(1, ones)))
     return number & mask, mask
 
 
