@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from lace_sdn.controller.zones import stale_zones
 from lace_sdn.openflow.diff import diff
 from lace_sdn.pipeline.compiler import NodeCompiler
-from lace_sdn.switch.contract import BundleRefused, ProgrammableBridge, SwitchLost
+from lace_sdn.switch.contract import BundleRefused, SwitchLost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lace_sdn.controller.world import World
+    from lace_sdn.openflow.diff import Delta
     from lace_sdn.openflow.flow import BridgeProgram
+    from lace_sdn.switch.contract import Installed, ProgrammableBridge
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,12 @@ class NodeLoop:
         self._compiler = NodeCompiler(node)
         self._installed: tuple[ProgrammableBridge, BridgeProgram] | None = None
         self._remembered: BridgeProgram | None = None
+        self._confirmed_on: ProgrammableBridge | None = None
+        self._foreign: frozenset[str] = frozenset()
+
+    def audit(self) -> None:
+        """Let the next step read the bridge instead of trusting what was confirmed: somebody may have changed it."""
+        self._installed = None
 
     def step(self, world: World) -> bool:
         """Compile, compare, send. Whether the bridge now is as desired; False asks for another step, later.
@@ -73,15 +81,14 @@ class NodeLoop:
         installed = self._read(bridge)
         delta = diff(installed, desired)
         if delta.is_empty:
-            self._remembered = desired
+            self._confirm(bridge, desired)
             return
         # Judged by what was last confirmed: a restarted switch comes empty, but its pods are the same.
         zones = stale_zones(self._remembered or installed, desired)
         for zone in zones:
             bridge.flush_zone(zone)
         bridge.commit(delta)
-        self._installed = (bridge, desired)
-        self._remembered = desired
+        self._confirm(bridge, desired)
         log.info(
             "node=%s programmed flows=%d put=%d removed=%d zones_flushed=%d",
             self.node,
@@ -91,21 +98,49 @@ class NodeLoop:
             len(zones),
         )
 
+    def _confirm(self, bridge: ProgrammableBridge, program: BridgeProgram) -> None:
+        self._installed = (bridge, program)
+        self._remembered = program
+        self._confirmed_on = bridge
+
     def _read(self, bridge: ProgrammableBridge) -> BridgeProgram:
         """What the bridge holds: as last confirmed on this connection, otherwise asked."""
         if self._installed is None or self._installed[0] is not bridge:
             found = bridge.dump()
-            if found.foreign_flows or found.foreign_groups:
-                log.warning(
-                    "node=%s holds %d flows and %d groups of somebody else, first %r; they are left alone",
-                    self.node,
-                    len(found.foreign_flows),
-                    len(found.foreign_groups),
-                    found.foreign_flows[0].text if found.foreign_flows else found.foreign_groups[0],
-                )
+            self._report_foreign(found)
+            if self._confirmed_on is bridge and self._remembered is not None:
+                self._report_change(diff(self._remembered, found.program))
             self._installed = (bridge, found.program)
         return self._installed[1]
 
+    def _report_change(self, change: Delta) -> None:
+        """Flows of ours that somebody else changed; the step that reads them puts them right."""
+        if not change.is_empty:
+            first = next(iter(change.put_flows + change.remove_flows), None)
+            log.warning(
+                "node=%s: somebody changed the bridge: %d flows put, %d removed, %d groups, first %r; repaired now",
+                self.node,
+                len(change.put_flows),
+                len(change.remove_flows),
+                len(change.add_groups) + len(change.modify_groups) + len(change.remove_groups),
+                str(first),
+            )
+
+    def _report_foreign(self, found: Installed) -> None:
+        """Once, when somebody's flows appear or change."""
+        foreign = frozenset(each.text for each in found.foreign_flows) | {
+            f"group {number}" for number in found.foreign_groups
+        }
+        if foreign - self._foreign:
+            log.warning(
+                "node=%s holds %d flows and groups of somebody else, such as %r; they are left alone",
+                self.node,
+                len(foreign),
+                min(foreign - self._foreign),
+            )
+        self._foreign = foreign
+
     def _forget(self) -> None:
         self._installed = None
+        self._confirmed_on = None
         self.programmed = None

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,10 @@ NODES_INTERVAL = 0.5
 COALESCE = 0.02
 """A burst of changes becomes one bundle."""
 RETRY_FIRST, RETRY_LAST = 0.5, 15.0
+AUDIT_INTERVAL = 10.0
+"""Every bridge is read back this often, and put right if somebody changed flows of ours."""
+AUDIT_SHARE = 20
+"""Reading back takes a twentieth of the time at most, however large the bridge."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,22 @@ class Worker:
 
     def _run(self) -> None:
         retry = RETRY_FIRST
-        again = False
+        pause = AUDIT_INTERVAL
+        audit_due = time.monotonic() + AUDIT_INTERVAL
         while True:
-            self._wake.wait(retry if again else None)
+            self._wake.wait(pause)
             eventlet.sleep(COALESCE)
             self._wake.clear()
-            again = not self._step()
-            retry = min(retry * 2, RETRY_LAST) if again else RETRY_FIRST
+            started = time.monotonic()
+            if started >= audit_due:
+                self.loop.audit()
+            is_done = self._step()
             self._process.publish()
+            now = time.monotonic()
+            if started >= audit_due:
+                audit_due = now + max(AUDIT_INTERVAL, AUDIT_SHARE * (now - started))
+            pause = max(audit_due - now, COALESCE) if is_done else retry
+            retry = RETRY_FIRST if is_done else min(retry * 2, RETRY_LAST)
 
     def _step(self) -> bool:
         world = self._process.world

@@ -69,8 +69,9 @@ class Cluster:
 
 
 def underlay_address(state: ClusterState, node: str) -> Address | None:
-    """Where tunnels to ``node`` end: its first IPv4 address, otherwise its first one; None if it has none."""
-    addresses = state.node_by_name[node].addresses
+    """Where tunnels to ``node`` end: its first IPv4 address, otherwise its first one; None without one, or without the node."""
+    found = state.node_by_name.get(node)
+    addresses = found.addresses if found else ()
     return next((address for address in addresses if address.version == 4), next(iter(addresses), None))
 
 
@@ -83,7 +84,8 @@ def offline_ports(state: ClusterState, node: str) -> dict[str, int]:
 def compile_node(state: ClusterState, node: str, ports: Mapping[str, int]) -> BridgeProgram:
     """The program of ``node``'s bridge, whose pods hang on ``ports`` (endpoint id -> ofport).
 
-    Endpoints without a port there get no flow yet. Raises KeyError for a node that is not in ``state``.
+    Endpoints without a port there get no flow yet. A node that is not in ``state`` has no endpoints: its bridge lets
+    nothing pass.
     """
     return NodeCompiler(node).compile(Cluster.of(state), ports)
 

@@ -17,9 +17,11 @@ from lace_sdn.openflow.flow import BridgeProgram
 from lace_sdn.pipeline import compile_node
 from lace_sdn.pipeline.compiler import Cluster
 from lace_sdn.policy.ledger import Ledger
-from lace_sdn.switch.contract import BundleRefused, Installed, Refusal, SwitchLost
+from lace_sdn.switch.contract import BundleRefused, ForeignFlow, Installed, Refusal, SwitchLost
 
 if TYPE_CHECKING:
+    import pytest
+
     from lace_sdn.openflow.diff import Delta
 
 
@@ -36,10 +38,11 @@ class RecordingBridge:
         self.program = BridgeProgram()
         self.told: list[str] = []
         self.fault: Exception | None = None
+        self.foreign: tuple[ForeignFlow, ...] = ()
 
     def dump(self) -> Installed:
         self.told.append("dump")
-        return Installed(self.program)
+        return Installed(self.program, self.foreign)
 
     def commit(self, delta: Delta) -> None:
         if self.fault:
@@ -153,6 +156,39 @@ def test_a_refused_bundle_asks_for_another_try() -> None:
     bridge.fault = BundleRefused("br-int", (Refusal("a flow", "Pod ns/a", "no"),))
     assert not loop.step(world("2", PEERING))
     assert loop.programmed is None
+
+
+def test_an_audit_repairs_what_somebody_changed_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    loop, bridge = connected()
+    loop.step(world("1", PEERING))
+    desired = bridge.program
+    bridge.program = BridgeProgram(desired.flows[3:])
+    bridge.told.clear()
+    loop.audit()
+    assert loop.step(world("1", PEERING))
+    assert bridge.told[0] == "dump"
+    assert bridge.told[-1] == "commit"
+    assert bridge.program == desired
+    assert "somebody changed the bridge: 0 flows put, 3 removed" in caplog.text
+
+
+def test_an_audit_that_finds_nothing_sends_nothing_and_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    loop, bridge = connected()
+    loop.step(world("1", PEERING))
+    bridge.told.clear()
+    loop.audit()
+    loop.step(world("1", PEERING))
+    assert bridge.told == ["dump"]
+    assert "somebody" not in caplog.text
+
+
+def test_foreign_flows_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    loop, bridge = connected()
+    bridge.foreign = (ForeignFlow(0, 900, 7, "priority=900 actions=drop"),)
+    for _ in range(2):
+        loop.audit()
+        loop.step(world("1", PEERING))
+    assert caplog.text.count("priority=900 actions=drop") == 1
 
 
 def test_what_was_confirmed_is_said() -> None:
