@@ -47,7 +47,7 @@ class Field:
         self.nxm = nxm
         self.oxm_class, self.number = oxm
         self.bits = bits
-        self.octets = bits // 8
+        self.octets = (bits + 7) // 8
         self.all_ones = (1 << bits) - 1
         start = (self.oxm_class << 16) | (self.number << 9)
         self.header = (start | self.octets).to_bytes(4, "big")
@@ -112,6 +112,8 @@ TUN_IPV6_SRC = Field("tun_ipv6_src", "NXM_NX_TUN_IPV6_SRC", (NXM_1, 109), 128, F
 TUN_IPV6_DST = Field("tun_ipv6_dst", "NXM_NX_TUN_IPV6_DST", (NXM_1, 110), 128, Form.IPV6)
 METADATA = Field("metadata", "OXM_OF_METADATA", (BASIC, 2), 64)
 IN_PORT = Field("in_port", "OXM_OF_IN_PORT", (BASIC, 0), 32, Form.DECIMAL)
+VLAN = Field("vlan_tci", "OXM_OF_VLAN_VID", (BASIC, 6), 13)
+"""0 means: no 802.1Q tag. Bit 12 is set for every tag, the VLAN id is below it (OpenFlow 1.5.1 section 7.2.3.8)."""
 ETH_SRC = Field("dl_src", "NXM_OF_ETH_SRC", (BASIC, 4), 48, Form.MAC)
 ETH_DST = Field("dl_dst", "NXM_OF_ETH_DST", (BASIC, 3), 48, Form.MAC)
 ETH_TYPE = Field("dl_type", "NXM_OF_ETH_TYPE", (BASIC, 5), 16)

@@ -23,6 +23,7 @@ from lace_sdn.openflow.fields import (
     TUN_IPV6_DST,
     TUN_IPV6_SRC,
     TUN_SRC,
+    VLAN,
     Field,
 )
 
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 _HASH_FIRST = (TUN_ID, TUN_SRC, TUN_DST, TUN_IPV6_SRC, TUN_IPV6_DST, METADATA, IN_PORT)
 _HASH_LAST = (IP_PROTO, ARP_OP, ARP_SPA, ARP_TPA, ARP_SHA, ARP_THA)
 _TRANSPORT = FIELDS[FIELDS.index(TCP_SRC) :]
+# Tags are never hashed: pods have none.
 HASH_ORDER: tuple[Field, ...] = (
     *_HASH_FIRST,
-    *(each for each in FIELDS if each not in (*_HASH_FIRST, *_HASH_LAST, *_TRANSPORT)),
+    *(each for each in FIELDS if each not in (*_HASH_FIRST, VLAN, *_HASH_LAST, *_TRANSPORT)),
     *_HASH_LAST,
     *_TRANSPORT,
 )

@@ -19,6 +19,7 @@ from lace_sdn.openflow.fields import (
     TCP_SRC,
     UDP_DST,
     UDP_SRC,
+    VLAN,
     EthType,
     Field,
     Form,
@@ -145,6 +146,7 @@ def _format_icmpv6(each: Term) -> str:
 _SPECIAL: Final[dict[Field, Callable[[Term], str]]] = {
     CT_STATE: _format_state,
     IN_PORT: _format_port,
+    VLAN: lambda each: f"vlan_tci={each.value:#06x}/{each.mask:#x}",
     ETH_TYPE: lambda each: f"dl_type={each.value:#06x}",
     TCP_SRC: _format_transport,
     TCP_DST: _format_transport,

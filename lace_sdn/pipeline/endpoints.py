@@ -12,7 +12,7 @@ from lace_sdn.openflow.match import Match, parse_mac, term
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import GATEWAY_ETHER, Priority
 from lace_sdn.pipeline.cookies import Category, cookie, name_id
-from lace_sdn.pipeline.packet import ARP, destination_in, source_is
+from lace_sdn.pipeline.packet import ARP, UNTAGGED, destination_in, source_is
 from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
     DESTINATION_TYPE,
@@ -50,7 +50,7 @@ class LocalEndpoint:
         yield owner.flow(
             tables.CLASSIFIER,
             Priority.LOW,
-            Match(port),
+            Match(port, UNTAGGED),
             SOURCE_TYPE.set(SourceType.POD),
             SOURCE_NETWORK.set(self.network_key),
             SOURCE_ZONE.set(self.ofport),

@@ -15,6 +15,7 @@ from lace_sdn.openflow.fields import (
     TUN_IPV6_DST,
     TUN_IPV6_SRC,
     TUN_SRC,
+    VLAN,
     EthType,
     Term,
 )
@@ -27,6 +28,8 @@ IPV4: Final = term(ETH_TYPE, EthType.IPV4)
 IPV6: Final = term(ETH_TYPE, EthType.IPV6)
 ARP: Final = term(ETH_TYPE, EthType.ARP)
 FAMILIES: Final = (IPV4, IPV6)
+UNTAGGED: Final = term(VLAN, 0)
+"""No 802.1Q tag: ovs-fields(7) matches the type and addresses behind a tag as if it were not there."""
 
 
 def family(version: int) -> Term:

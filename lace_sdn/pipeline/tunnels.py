@@ -21,7 +21,7 @@ from lace_sdn.pipeline.constants import (
     Priority,
 )
 from lace_sdn.pipeline.cookies import Category, cookie, name_id
-from lace_sdn.pipeline.packet import destination_in, tunnel_from, tunnel_to
+from lace_sdn.pipeline.packet import UNTAGGED, destination_in, tunnel_from, tunnel_to
 from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
     DESTINATION_TYPE,
@@ -73,6 +73,7 @@ class TunnelArrival:
             Priority.LOW,
             Match(
                 term(TUN_ID, self.key),
+                UNTAGGED,
                 term(ETH_SRC, TUNNEL_SOURCE, TUNNEL_SOURCE_MASK),
                 term(ETH_DST, TUNNEL_DESTINATION),
             ),

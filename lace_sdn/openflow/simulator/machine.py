@@ -20,7 +20,7 @@ from lace_sdn.openflow.actions import (
     Resubmit,
     SetField,
 )
-from lace_sdn.openflow.fields import CT_LABEL, CT_MARK, CT_STATE, CT_ZONE, IN_PORT, Slice
+from lace_sdn.openflow.fields import CT_LABEL, CT_MARK, CT_STATE, CT_ZONE, IN_PORT, VLAN, Slice
 from lace_sdn.openflow.simulator.conntrack import Request
 from lace_sdn.openflow.simulator.frames import PIPELINE_FIELDS, repacked, sighting, translated
 
@@ -109,7 +109,7 @@ def run(
     Raises SimulationError for a program that a switch would not run.
     """
     result = Run(bridge, conntrack)
-    fields = {**dict.fromkeys(PIPELINE_FIELDS, 0), **packet.headers, **tunnel, IN_PORT: in_port}
+    fields = {**dict.fromkeys(PIPELINE_FIELDS, 0), VLAN: 0, **packet.headers, **tunnel, IN_PORT: in_port}
     _table(result, _State(packet, fields), 0, 0)
     return result
 

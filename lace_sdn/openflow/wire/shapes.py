@@ -53,7 +53,7 @@ class Shape:
         self._format += "I"
         field = FIELD_BY_HEADER.get(header) or FIELD_BY_MASKED_HEADER.get(header)
         if field is not None:
-            self._add_parts(((field, _PARTS[field.bits]),), is_masked=len(body) > field.octets)
+            self._add_parts(((field, _PARTS[8 * field.octets]),), is_masked=len(body) > field.octets)
             return
         number = header[2] >> 1
         if int.from_bytes(header[:2], "big") != _PAIR or number >= len(REG) // 2 or len(body) not in (8, 16):
