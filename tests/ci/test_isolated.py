@@ -65,3 +65,12 @@ def test_nothing_outlives_an_interruption(number: signal.Signals) -> None:
         run.wait(BOUND_S)
     await_end_of(mark)
     assert not Path("/run/netns", f"n{mark}").exists()
+
+
+def test_what_others_remove_from_run_stays_inside(tmp_path: Path) -> None:
+    """The kernel lets rmdir of a folder detach what another mount namespace has mounted on it."""
+    ready, removed = tmp_path / "ready", tmp_path / "removed"
+    inside = f"mkdir -p /run/lace-sdn/mine; touch {ready}; until [ -e {removed} ]; do sleep 0.02; done; test -d /run/lace-sdn/mine"
+    outside = f"until [ -e {ready} ]; do sleep 0.02; done; rmdir /run/lace-sdn && touch {removed} && wait $!"
+    with start(f"mkdir -p /run/lace-sdn; .ci/isolated sh -c '{inside}' & {outside}") as run:
+        assert run.wait(BOUND_S) == 0
