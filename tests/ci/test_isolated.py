@@ -17,7 +17,9 @@ BOUND_S = 20.0
 
 
 def start(script: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([".ci/isolated", "sh", "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    # A background job ignores SIGINT, and so would all that it starts.
+    command = ["env", "--default-signal=INT", ".ci/isolated", "sh", "-c", script]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def await_end_of(argument: str) -> None:
