@@ -66,7 +66,7 @@ def build(manifests: Manifests, known: Ledger) -> Built:
         _decoded(manifests, "ServiceRoutingPolicy", decode.service_policy),
         _decoded(manifests, "NetworkBindingPolicy", decode.binding_policy),
         allocated.endpoints,
-        allocated.blocks,
+        tuple(block for block in allocated.blocks if block.node in names),
     )
     _report_missing_networks(state, report)
     return Built(state, allocated.ledger, report.all_problems(), report.all_conditions())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class ClusterState:
     """All objects, each tuple in order of (namespace,) name; names are unique, keys of networks too.
 
-    Every endpoint's node and network exist, and its addresses lie in its network's prefixes.
+    The node and network of every endpoint and allocation exist; an endpoint's addresses lie in its network's prefixes.
     """
 
     nodes: tuple[Node, ...] = ()

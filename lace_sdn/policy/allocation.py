@@ -33,7 +33,10 @@ class Bound:
 
 @dataclass(frozen=True)
 class Allocated:
-    """``endpoints`` in order of (namespace, name); ``blocks`` in order of (network, node, family, block)."""
+    """``endpoints`` in order of (namespace, name); ``blocks`` in order of (network, node, family, block).
+
+    ``blocks`` has those of nodes that are gone too, while a lease is on them: they are not given to others.
+    """
 
     endpoints: tuple[Endpoint, ...]
     blocks: tuple[Allocation, ...]

@@ -1,0 +1,256 @@
+"""Whatever comes and goes in whatever order, the state keeps its promises: compilers look names up without asking."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lace_sdn.kube.build import Built, build
+from lace_sdn.kube.manifests import parse
+from lace_sdn.model.objects import MAX_NETWORK_KEY, NetworkType
+from lace_sdn.policy.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lace_sdn.model.cluster import ClusterState
+    from lace_sdn.model.objects import Endpoint
+
+LACE = "apiVersion: lace-cni.io/v1alpha1\n"
+
+
+def check_state(state: ClusterState) -> list[str]:
+    """What the state breaks of the contract of ClusterState; nothing when it is as it must be."""
+    return [*_disorder(state), *_of_networks(state), *_of_endpoints(state), *_of_allocations(state)]
+
+
+def _disorder(state: ClusterState) -> Iterator[str]:
+    for kind in (
+        "nodes",
+        "namespaces",
+        "networks",
+        "routing_policies",
+        "service_policies",
+        "binding_policies",
+    ):
+        names = [each.name for each in getattr(state, kind)]
+        if names != sorted(set(names)):
+            yield f"{kind} are {names}"
+    pods = [(each.namespace, each.name) for each in state.endpoints]
+    if pods != sorted(set(pods)):
+        yield f"endpoints are {pods}"
+    yield from _twice("node address", (address for node in state.nodes for address in node.addresses))
+
+
+def _twice(what: str, values: Iterable[Any]) -> Iterator[str]:
+    yield from (
+        f"{what} {value} stands {times} times" for value, times in Counter(values).items() if times > 1
+    )
+
+
+def _of_networks(state: ClusterState) -> Iterator[str]:
+    yield from _twice("key", (network.key for network in state.networks))
+    yield from (
+        f"key of {each.name} is {each.key}" for each in state.networks if not 1 <= each.key <= MAX_NETWORK_KEY
+    )
+
+
+def _of_endpoints(state: ClusterState) -> Iterator[str]:
+    namespaces = {each.name for each in state.namespaces}
+    for endpoint in state.endpoints:
+        if endpoint.node not in state.node_by_name:
+            yield f"{endpoint.id} is on {endpoint.node}, which does not exist"
+        if endpoint.namespace not in namespaces:
+            yield f"the namespace of {endpoint.id} does not exist"
+        yield from _of_addresses(state, endpoint)
+    yield from _twice("address", ((each.network, it) for each in state.endpoints for it in each.addresses))
+    yield from _twice("MAC", ((each.network, each.mac) for each in state.endpoints))
+
+
+def _of_addresses(state: ClusterState, endpoint: Endpoint) -> Iterator[str]:
+    network = state.network_by_name.get(endpoint.network)
+    if network is None or network.type is not NetworkType.L3:
+        yield f"{endpoint.id} is in {endpoint.network}, which is no network for pods"
+        return
+    own = [
+        each.block
+        for each in state.allocations
+        if (each.network, each.node) == (endpoint.network, endpoint.node)
+    ]
+    for address in endpoint.addresses:
+        if not any(address in prefix for prefix in network.prefixes):
+            yield f"{address} of {endpoint.id} lies outside {network.name}"
+        if not any(address in block for block in own):
+            yield f"{address} of {endpoint.id} lies outside the blocks of {endpoint.node}"
+
+
+def _of_allocations(state: ClusterState) -> Iterator[str]:
+    for each in state.allocations:
+        if each.node not in state.node_by_name:
+            yield f"{each.block} is of {each.node}, which does not exist"
+        network = state.network_by_name.get(each.network)
+        if network is None or not any(
+            each.block.version == prefix.version and each.block.subnet_of(prefix)  # type: ignore[arg-type]
+            for prefix in network.prefixes
+        ):
+            yield f"{each.block} is no part of {each.network}"
+    for one, other in combinations(state.allocations, 2):
+        if one.network == other.network and one.block.overlaps(other.block):
+            yield f"{one.block} of {one.node} overlaps {other.block} of {other.node}"
+
+
+def node(name: str, address: str) -> str:
+    return (
+        f"apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\n"
+        f"status: {{addresses: [{{type: InternalIP, address: {address}}}]}}\n---\n"
+    )
+
+
+def network(name: str, spec: str) -> str:
+    return f"{LACE}kind: Network\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n---\n"
+
+
+def binding(namespace: str, name: str) -> str:
+    return (
+        f"{LACE}kind: NetworkBindingPolicy\nmetadata: {{name: of-{namespace}}}\nspec: {{network: {name}, "
+        f"namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}}}\n---\n"
+    )
+
+
+def pod(namespace: str, name: str, node: str, uid: str = "", address: str = "") -> str:
+    status = f"status: {{podIPs: [{{ip: {address}}}]}}\n" if address else ""
+    return (
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, uid: '{uid}'}}\n"
+        f"spec: {{nodeName: {node}}}\n{status}---\n"
+    )
+
+
+def namespace(name: str) -> str:
+    return f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\n"
+
+
+def allocation(name: str, node: str, block: str) -> str:
+    return (
+        f"{LACE}kind: Allocation\nmetadata: {{name: {name}-{node}}}\n"
+        f"spec: {{network: {name}, node: {node}, ipv4Block: {block}}}\n---\n"
+    )
+
+
+def built(texts: Iterable[str], known: Ledger) -> Built:
+    return build(parse("".join(texts), "x.yaml"), known)
+
+
+NODES = ("node-1", "node-2", "node-3")
+FLAT = "type: l3, ipv4Subnet: {prefix: 10.0.0.0/23}"
+WORLD = (
+    *(node(name, f"192.0.2.{number}") for number, name in enumerate(NODES)),
+    network("red", "type: l3, ipv4Subnet: {prefix: 10.0.0.0/22}, ipv6Subnet: {prefix: 'fd00::/62'}"),
+    binding("shop", "red"),
+    *(pod("shop", f"{name}-{number}", name) for name in NODES for number in range(2)),
+)
+
+SPECS = st.sampled_from(
+    [
+        FLAT,
+        "type: l3, ipv4Subnet: {prefix: 10.0.0.0/22}, ipv6Subnet: {prefix: 'fd00::/62'}",
+        "type: l3, ipv4Subnet: {prefix: 10.0.0.0/24, hostLocalPrefixLength: 30}",
+        "type: l2, ipv4Subnet: {prefix: 10.0.0.0/24}",
+        "type: external, externalPrefixes: [10.0.0.0/8]",
+        "type: l3",
+    ]
+)
+ADDRESSES = ["", "", "10.0.0.2", "10.0.1.5", "172.16.0.1"]
+
+
+def a_node(name: str) -> st.SearchStrategy[str]:
+    addresses = [f"192.0.2.{NODES.index(name)}"] * 3 + ["192.0.2.0", "none"]
+    return st.builds(node, st.just(name), st.sampled_from(addresses))
+
+
+def a_pod(name: str) -> st.SearchStrategy[str]:
+    uids, addresses = st.sampled_from(["", "", "1", "2"]), st.sampled_from(ADDRESSES)
+    return st.builds(
+        pod, st.sampled_from(["shop", "lab"]), st.just(name), st.sampled_from(NODES), uids, addresses
+    )
+
+
+def an_allocation(name: str) -> st.SearchStrategy[str]:
+    blocks = st.sampled_from(["10.0.0.0/24", "10.0.1.0/24"])
+    return st.builds(allocation, st.sampled_from(["red", "blue"]), st.just(name), blocks)
+
+
+def often(slot: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.one_of(slot, slot, slot, st.just(""))
+
+
+OBJECTS = (
+    *(often(a_node(name)) for name in NODES),
+    *(often(st.builds(network, st.just(name), SPECS)) for name in ("red", "blue")),
+    *(often(st.builds(binding, st.just(name), st.sampled_from(["red", "blue"]))) for name in ("shop", "lab")),
+    *(often(st.just(namespace(name))) for name in ("shop", "lab")),
+    *(often(a_pod(name)) for name in ("a", "b", "c", "d")),
+    *(st.one_of(st.just(""), an_allocation(name)) for name in NODES[:2]),
+    st.sampled_from(["", "", "", "}"]),
+)
+WORLDS = st.tuples(*OBJECTS)
+"""Every object is there or not, good or bad; "}" is a file that cannot be read to its end."""
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(WORLDS, min_size=1, max_size=4))
+def test_every_state_of_every_history_keeps_the_contract(history: list[tuple[str, ...]]) -> None:
+    known = Ledger()
+    for texts in history:
+        found = built(texts, known)
+        assert check_state(found.state) == []
+        known = found.ledger
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.sets(st.sampled_from(WORLD), min_size=1), min_size=1, max_size=4))
+def test_nodes_and_networks_that_return_find_their_pods_as_they_were(missing: list[set[str]]) -> None:
+    """While the pods stay listed, everything around them may come and go, and nothing is renumbered."""
+    pods = {text for text in WORLD if "kind: Pod" in text}
+    before = built(WORLD, Ledger())
+    known = before.ledger
+    for gone in missing:
+        found = built([text for text in WORLD if text in pods or text not in gone], known)
+        assert check_state(found.state) == []
+        known = found.ledger
+    assert built(WORLD, known).state == before.state
+
+
+def test_a_node_removed_before_its_pods_leaves_no_block_in_the_state() -> None:
+    """The order of Kubernetes: the Node goes first, its pods are listed until they are evicted."""
+    before = built(WORLD, Ledger())
+    without = built(WORLD[1:], before.ledger)
+    assert check_state(without.state) == []
+    assert {each.node for each in without.state.allocations} == {"node-2", "node-3"}
+    assert without.ledger.blocks == before.ledger.blocks
+
+
+def test_a_refused_node_leaves_no_block_in_the_state() -> None:
+    """It takes the address of another node while its pods stay."""
+    before = built(WORLD, Ledger())
+    refused = built([*WORLD[:2], node("node-3", "192.0.2.0"), *WORLD[3:]], before.ledger)
+    assert check_state(refused.state) == []
+    assert {each.node for each in refused.state.allocations} == {"node-1", "node-2"}
+    assert built(WORLD, refused.ledger).state == before.state
+
+
+def test_what_a_state_must_not_be_is_seen() -> None:
+    """The judge of this file does judge."""
+    state = built(WORLD, Ledger()).state
+    assert any(
+        "node-1, which does not exist" in fault
+        for fault in check_state(replace(state, nodes=state.nodes[1:]))
+    )
+    assert any("no network for pods" in fault for fault in check_state(replace(state, networks=())))
+    assert any(
+        "overlaps" in fault for fault in check_state(replace(state, allocations=state.allocations * 2))
+    )
