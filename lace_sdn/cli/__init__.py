@@ -6,9 +6,10 @@ import (the controller's event loop patches the standard library) never touches 
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -37,6 +38,15 @@ class Verbs(click.Group):
         command = getattr(module, "command", None) or getattr(module, cmd_name)
         assert isinstance(command, click.Command), cmd_name  # noqa: S101  # a fault of ours, not of the user
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """A full disk behind standard output is the operator's to mend; no traceback for it."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+                raise
+            raise click.ClickException(f"cannot write the output: {error.strerror}") from None
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

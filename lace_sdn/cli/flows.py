@@ -14,15 +14,21 @@ from rich.console import Console
 from rich.text import Text
 
 from lace_sdn.cli.flow_names import Named, named, parse_dump
+from lace_sdn.cli.running_lab import LAB, running
 from lace_sdn.cli.source import EXISTING, ledger_of, silently_built
 from lace_sdn.pipeline.listing import table_heading
+from lace_sdn.pipeline.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lace_sdn.model.cluster import ClusterState
 
-LABS = Path("/run/lace-sdn")
+NOTHING_FOUND = 1
+"""Exit status, as grep has it; 2 is click's for a wrong command line."""
+
+
+_FILTERS = {"object": "words", "network": "network", "table": "table"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Switch:
 
 @click.command
 @click.option("--node", required=True, help="The node whose switch is shown.")
-@click.option("--lab", default="lab", show_default=True, help="The lab that the node belongs to.")
+@LAB
 @click.option("--db", metavar="SOCKET", help="A node outside of a lab: its Open vSwitch database, unix:PATH.")
 @click.option("-f", "--filename", "source", metavar="DIR", type=EXISTING, help="With --db: the manifests.")
 @click.option("--state", "ledger", type=EXISTING, help="With --db: the controller's state file.")
@@ -48,7 +54,7 @@ class Switch:
 @click.option("--table", help="Only this table, by name or number.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: one object, with a list of flows.")
 def command(**options: Any) -> None:
-    r"""Show the flows that are in a node's switch now.
+    """Show the flows that are in a node's switch now.
 
     Above each flow stands the object it comes from, the Networks it speaks of, and how many packets it has seen. A flow
     that the manifests do not mean is marked: it is stale, was changed by hand, or belongs to somebody else.
@@ -56,11 +62,11 @@ def command(**options: Any) -> None:
     \b
     lace-sdn flows --node node1 --network shop
     lace-sdn flows --node node1 --table Permit --object "NetworkRoutingPolicy shop-uses-db"
-    """
+    """  # noqa: D301 - click wants the character itself
     switch = _switch(options)
-    rows = [
-        row for row in named(parse_dump(_dump(switch)), switch.state, switch.node) if _is_asked(row, options)
-    ]
+    found = list(named(parse_dump(_dump(switch)), switch.state, switch.node))
+    _check_table(options["table"], found)
+    rows = [row for row in found if _is_asked(row, options)]
     rows.sort(
         key=lambda row: (row.counted.flow.table, -row.counted.flow.priority, str(row.counted.flow.match))
     )
@@ -68,6 +74,10 @@ def command(**options: Any) -> None:
         click.echo(json.dumps({"node": switch.node, "flows": [_as_json(row) for row in rows]}, indent=2))
     else:
         _show(rows, Console(highlight=False, soft_wrap=True))
+    asked = [f"--{each} {options[name]}" for each, name in _FILTERS.items() if options[name]]
+    if asked and not rows:
+        click.secho(f"no flow matches {' '.join(asked)}", err=True, fg="yellow")
+        raise SystemExit(NOTHING_FOUND)
 
 
 def _switch(options: dict[str, Any]) -> Switch:
@@ -76,13 +86,10 @@ def _switch(options: dict[str, Any]) -> Switch:
         if options["source"] is None:
             raise click.UsageError("--db needs -f DIR: the manifests name the flows")
         folder = Path(options["db"].removeprefix("unix:")).parent
-        source, ledger = options["source"], options["ledger"]
+        state = silently_built(options["source"], ledger_of(options["ledger"])).state
     else:
-        lab = LABS / options["lab"]
-        if not lab.is_dir():
-            raise click.ClickException(f"no lab {options['lab']!r} runs here: start one with lace-sdn lab up")
-        folder, source, ledger = lab / "nodes" / node, lab / "manifests", lab / "state.json"
-    state = silently_built(source, ledger_of(ledger)).state
+        lab, built = running(options["lab"])
+        folder, state = lab.nodes / node, built.state
     if node not in state.node_by_name:
         raise click.ClickException(f"no Node {node}; there are: {', '.join(state.node_by_name) or 'none'}")
     return Switch(folder / f"{options['bridge']}.mgmt", node, state)
@@ -100,12 +107,24 @@ def _dump(switch: Switch) -> str:
     return done.stdout
 
 
+def _check_table(word: str | None, found: Iterable[Named]) -> None:
+    """Tables of somebody else's flows are tables too."""
+    foreign = {row.table.casefold() for row in found}
+    if word and not any(_is_table(word, each.name, each.number) for each in TABLES) and word not in foreign:
+        known = ", ".join(f"{each.number} {each.name}" for each in TABLES)
+        raise click.UsageError(f"no such table: {word}; there are: {known}")
+
+
+def _is_table(word: str, name: str, number: int) -> bool:
+    return word.casefold() in (name.casefold(), str(number))
+
+
 def _is_asked(row: Named, options: dict[str, Any]) -> bool:
     table = options["table"]
     return (
         (not options["words"] or options["words"].casefold() in row.owner.casefold())
         and (not options["network"] or options["network"] in row.networks)
-        and (not table or table.casefold() in (row.table.casefold(), str(row.counted.flow.table)))
+        and (not table or _is_table(table, row.table, row.counted.flow.table))
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from lace_sdn.cli.matrix_view import LEGEND, matrix_table
+from lace_sdn.cli.matrix_view import legend, matrix_table
 from lace_sdn.cli.source import FOLDER, built
 from lace_sdn.policy.oracle import verdict
 from lace_sdn.policy.reachability import connections, intended, probe_name
@@ -31,12 +31,14 @@ def command(source: Path, *, as_json: bool) -> None:
     does, lace-sdn lab probe says.
     """
     result = built(source)
+    if result.problems and not result.state.endpoints:
+        raise SystemExit(1)  # nothing to show but the problems, which are said
     if as_json:
         click.echo(json.dumps(_as_json(result.state), indent=2))
     else:
         console = Console()
-        console.print(matrix_table(intended(result.state)))
-        console.print(LEGEND)
+        console.print(matrix_table(intended(result.state), encoding=console.encoding))
+        console.print(legend(console.encoding))
     if result.problems:
         raise SystemExit(1)
 

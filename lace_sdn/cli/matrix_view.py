@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 from rich.table import Table
@@ -20,27 +20,58 @@ if TYPE_CHECKING:
 
 _GAP = 4
 
-LEGEND = Text.assemble(
-    ("● ", "green"), "everything  ", ("◐ ", "yellow"), "some of it  ", ("· ", "dim"), "nothing  ",
-    ("■ ", "bold white on red"), "not as intended", style="dim",
-)  # fmt: skip
-"""Everything: the destination's declared ports and ICMP, in each address family that both have."""
+
+@dataclass(frozen=True)
+class Marks:
+    """One character for each kind of cell."""
+
+    everything: str
+    some: str
+    nothing: str
+    different: str
+
+    @classmethod
+    def of(cls, encoding: str) -> Marks:
+        """The symbols, or ASCII where ``encoding`` (of standard output) cannot carry them."""
+        try:
+            f"{SYMBOLS.everything}{SYMBOLS.some}{SYMBOLS.nothing}{SYMBOLS.different}".encode(encoding)
+        except UnicodeEncodeError:
+            return ASCII
+        return SYMBOLS
+
+
+SYMBOLS: Final = Marks("●", "◐", "·", "■")
+ASCII: Final = Marks("#", "+", ".", "!")
+
+
+def legend(encoding: str) -> Text:
+    """Everything: the destination's declared ports and ICMP, in each address family that both have."""
+    marks = Marks.of(encoding)
+    return Text.assemble(
+        (f"{marks.everything} ", "green"), "everything  ", (f"{marks.some} ", "yellow"), "some of it  ",
+        (f"{marks.nothing} ", "dim"), "nothing  ", (f"{marks.different} ", "bold white on red"), "not as intended",
+        style="dim",
+    )  # fmt: skip
 
 
 def matrix_table(
-    passes: Mapping[Connection, bool], title: str = "intended", different: Collection[Connection] = ()
+    passes: Mapping[Connection, bool],
+    title: str = "intended",
+    different: Collection[Connection] = (),
+    encoding: str = "utf-8",
 ) -> Table:
     """A grid of ``passes``; cells with one of ``different`` are marked."""
     names = sorted({connection.source for connection in passes} | {each.destination for each in passes})
     cells: dict[tuple[str, str], list[Connection]] = {}
     for connection in passes:
         cells.setdefault((connection.source, connection.destination), []).append(connection)
+    marks = Marks.of(encoding)
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
     table.add_column("from \\ to", no_wrap=True)
     for number in range(1, len(names) + 1):
         table.add_column(str(number), justify="right", min_width=2, no_wrap=True)
     for number, source in enumerate(names, start=1):
-        row = [_cell(cells.get((source, destination), []), passes, different) for destination in names]
+        row = [_cell(cells.get((source, destination), []), passes, different, marks) for destination in names]
         table.add_row(f"{number:>2} {source}", *row)
     return table
 
@@ -54,8 +85,8 @@ class Matrices:
     different: Collection[Connection]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        found = matrix_table(self.found, "probed with real packets", self.different)
-        intended = matrix_table(self.intended, "intended")
+        found = matrix_table(self.found, "probed with real packets", self.different, options.encoding)
+        intended = matrix_table(self.intended, "intended", encoding=options.encoding)
         width = sum(console.measure(table).maximum for table in (found, intended))
         if width + _GAP <= options.max_width:
             beside = Table.grid(padding=(0, _GAP))
@@ -64,7 +95,7 @@ class Matrices:
         else:
             yield Group(found, Text(), intended)
         yield Text()
-        yield LEGEND
+        yield legend(options.encoding)
 
 
 def connection_name(connection: Connection) -> str:
@@ -74,12 +105,17 @@ def connection_name(connection: Connection) -> str:
 
 
 def _cell(
-    asked: list[Connection], passes: Mapping[Connection, bool], different: Collection[Connection]
+    asked: list[Connection],
+    passes: Mapping[Connection, bool],
+    different: Collection[Connection],
+    marks: Marks,
 ) -> Text:
     if not asked:
         return Text(" ")
     passing = sum(passes[connection] for connection in asked)
-    sign, style = ("●", "green") if passing == len(asked) else ("◐", "yellow") if passing else ("·", "dim")
+    sign, style = marks.nothing, "dim"
+    if passing:
+        sign, style = (marks.everything, "green") if passing == len(asked) else (marks.some, "yellow")
     if any(connection in different for connection in asked):
-        return Text(sign if passing else "■", style="bold white on red")
+        return Text(sign if passing else marks.different, style="bold white on red")
     return Text(sign, style=style)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from lace_sdn.cli.running_lab import LAB, running
 from lace_sdn.cli.source import EXISTING, ledger_of, silently_built
 from lace_sdn.pipeline.rehearsal import Stage
 from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
@@ -18,6 +19,7 @@ from lace_sdn.policy.reachability import parse_probe, probe_name, shared_familie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from lace_sdn.model.cluster import ClusterState
     from lace_sdn.model.objects import Endpoint
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from lace_sdn.pipeline.rehearsal import Rehearsal
     from lace_sdn.policy.oracle import Verdict
 
-LABS = Path("/run/lace-sdn")
 DENIED = 1
 """Exit status; 2 is click's for a wrong command line."""
 
@@ -38,19 +39,22 @@ DENIED = 1
 @click.option(
     "-f", "--filename", "manifests", metavar="DIR", type=EXISTING, help="Folder or file of manifests."
 )
-@click.option("--lab", help="Instead of -f: what the lab of this name holds now.")
+@LAB
 @click.option("--family", type=click.Choice(["4", "6"]), help="IPv4 or IPv6; IPv4 if both pods have it.")
 @click.option("--flows", "with_flows", is_flag=True, help="Print the flows themselves too.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(**options: Any) -> None:
-    r"""Say whether pod FROM may connect to pod TO, why, and which flows decide it.
+    """Say whether pod FROM may connect to pod TO, why, and which flows decide it.
 
     FROM and TO are namespace/name; PROTO/PORT is tcp/8080, udp/53 or icmp. The verdict comes from the objects alone, the
     way from the flow tables, in which the first packet and the answer are simulated. Exit status 0 allowed, 1 denied.
 
+    With --lab the objects are those that the lab holds, and the flows those that are compiled from them; no switch is
+    asked. What a switch holds, lace-sdn flows shows; what real packets do, lace-sdn lab probe.
+
     \b
     lace-sdn why shop/web-0 db/db-0 tcp/5432 -f flows/one-way-peering
-    """
+    """  # noqa: D301 - click wants the character itself
     state = _state(options["manifests"], options["lab"])
     connection = _connection(state, options)
     answer = verdict(state, connection)
@@ -58,7 +62,8 @@ def command(**options: Any) -> None:
     if options["as_json"]:
         click.echo(json.dumps(_as_json(connection, answer, rehearsal), indent=2))
     else:
-        _show(connection, answer, rehearsal, with_flows=options["with_flows"])
+        is_lab = options["manifests"] is None
+        _show(connection, answer, rehearsal, is_lab=is_lab, with_flows=options["with_flows"])
     if not rehearsal.agrees_with(connection, allowed=answer.allowed):
         raise click.ClickException(
             "objects and flow tables disagree: this is a fault of Lace SDN, please report it"
@@ -68,14 +73,11 @@ def command(**options: Any) -> None:
 
 
 def _state(manifests: Path | None, lab: str | None) -> ClusterState:
-    if (manifests is None) == (lab is None):
-        raise click.UsageError("give -f DIR or --lab NAME")
+    if manifests is not None and lab is not None:
+        raise click.UsageError("give -f DIR or --lab NAME, not both")
     if manifests is not None:
         return silently_built(manifests, ledger_of(None)).state
-    folder = LABS / str(lab)
-    if not folder.is_dir():
-        raise click.ClickException(f"no lab {lab!r} runs here")
-    return silently_built(folder / "manifests", ledger_of(folder / "state.json")).state
+    return running(lab)[1].state
 
 
 def _connection(state: ClusterState, options: dict[str, Any]) -> Connection:
@@ -99,17 +101,23 @@ def _connection(state: ClusterState, options: dict[str, Any]) -> Connection:
 def _endpoint(state: ClusterState, name: str) -> Endpoint:
     if name not in state.endpoint_by_id:
         known = ", ".join(state.endpoint_by_id) or "none"
-        raise click.UsageError(f"no pod {name!r} with a network; there are: {known}")
+        close = get_close_matches(name, state.endpoint_by_id, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise click.UsageError(f"no pod {name!r} with a network; {hint}there are: {known}")
     return state.endpoint_by_id[name]
 
 
-def _show(connection: Connection, answer: Verdict, rehearsal: Rehearsal, *, with_flows: bool) -> None:
+def _show(
+    connection: Connection, answer: Verdict, rehearsal: Rehearsal, *, is_lab: bool, with_flows: bool
+) -> None:
     console = Console(highlight=False, soft_wrap=True)
     probe = probe_name(connection.protocol, connection.port)
     word, style = ("allowed", "bold green") if answer.allowed else ("denied", "bold red")
     head = f"{connection.source} -> {connection.destination} {probe} over IPv{connection.family}: "
     console.print(Text.assemble(head, (word, style)))
     console.print(f"  {answer.reason}")
+    if is_lab:
+        console.print("  through the flows that are compiled from the lab's objects:")
     _show_journey(console, "The first packet", rehearsal.request, with_flows=with_flows)
     seen = ", ".join(rehearsal.seen_by)
     elsewhere = (

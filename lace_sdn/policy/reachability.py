@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORM = "expected FROM -> TO PROTO/PORT allow|deny [v4|v6], such as: shop/web-0 -> shop/db-0 tcp/5432 allow"
 FAMILIES = (4, 6)
+_PORT_DIGITS = 5
 
 
 def connections(state: ClusterState) -> Iterator[Connection]:
@@ -64,7 +65,10 @@ def parse_probe(text: str) -> tuple[Protocol, int]:
         if number:
             raise ValueError(f"{text!r}: icmp has no port")
         return protocol, 0
-    if not number.isdigit() or not 1 <= int(number) <= 0xFFFF:
+    if (
+        not (number.isascii() and number.isdigit() and len(number) <= _PORT_DIGITS)
+        or not 1 <= int(number) <= 0xFFFF
+    ):
         raise ValueError(f"{text!r}: expected a port from 1 to 65535")
     return protocol, int(number)
 

@@ -84,10 +84,38 @@ def test_a_switch_that_does_not_answer_is_named(dummy_switch: DummySwitch) -> No
     assert "the switch of Node node1 does not answer" in result.output
 
 
-def test_a_lab_that_does_not_run_is_named() -> None:
-    result = CliRunner().invoke(main, ("flows", "--node", "node1", "--lab", "nowhere"))
+def refused(switch: DummySwitch, bridge: str, *arguments: str) -> tuple[int, str, str]:
+    where = ("--node", "node1", "--db", switch.db, "--bridge", bridge, "-f", str(PEERING))
+    result = CliRunner().invoke(main, ("flows", *where, *arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("table", ["bogus", "999", "0x67"])
+def test_a_table_that_does_not_exist_is_an_error(dummy_switch: DummySwitch, bridge: str, table: str) -> None:
+    status, shown, said = refused(dummy_switch, bridge, "--table", table)
+    assert (status, shown) == (2, "")
+    assert f"no such table: {table}; there are: 0 Classifier, " in said
+
+
+@pytest.mark.parametrize("option", ["--network", "--object"])
+def test_a_filter_that_matches_nothing_says_so(dummy_switch: DummySwitch, bridge: str, option: str) -> None:
+    assert refused(dummy_switch, bridge, option, "bogus", "--table", "Permit") == (
+        1,
+        "",
+        f"no flow matches {option} bogus --table Permit\n",
+    )
+
+
+def test_a_table_of_somebody_elses_flows_can_be_shown(dummy_switch: DummySwitch, bridge: str) -> None:
+    dummy_switch.ofctl("add-flow", bridge, "table=90,priority=7 actions=drop")
+    assert [row["table"] for row in rows(dummy_switch, bridge, "--table", "90")] == [90]
+
+
+@pytest.mark.parametrize("option", ["--lab", "--name"])
+def test_a_lab_that_does_not_run_is_named(option: str) -> None:
+    result = CliRunner().invoke(main, ("flows", "--node", "node1", option, "nowhere"))
     assert result.exit_code == 1
-    assert "no lab 'nowhere' runs here" in result.output
+    assert 'there is no lab "nowhere"' in result.output
 
 
 def test_a_policys_flows_speak_of_both_ends(dummy_switch: DummySwitch, bridge: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
 from lace_sdn.cli import VERBS, main
+from lace_sdn.lab import names
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -139,6 +141,9 @@ def test_why_for_machines_lists_the_flows() -> None:
     [
         (("shop/web-9", "db/db-0", "icmp"), "there are: db/db-0, shop/web-0, shop/web-1"),
         (("shop/web-0", "db/db-0", "sctp/1"), "expected tcp/PORT, udp/PORT or icmp"),
+        (("shop/web-9", "db/db-0", "icmp"), "did you mean 'shop/web-"),
+        (("shop/web-0", "db/db-0", "tcp/８０"), "expected a port from 1 to 65535"),  # noqa: RUF001
+        (("shop/web-0", "db/db-0", "tcp/" + 5000 * "1"), "expected a port from 1 to 65535"),
         (("shop/web-0", "db/db-0", "tcp/0"), "expected a port from 1 to 65535"),
         (("shop/web-0", "shop/web-0", "icmp"), "never leaves the pod"),
     ],
@@ -147,6 +152,95 @@ def test_why_says_what_was_wrong_with_the_question(arguments: tuple[str, ...], m
     result = run("why", *arguments, "-f", PEERING)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def program(
+    *arguments: str, output: int | IO[str] = subprocess.PIPE, **environment: str
+) -> tuple[int, str, str]:
+    """The verb in a process of its own: exit status, standard output and error."""
+    code = "from lace_sdn.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("verb", ["matrix", "compile"])
+def test_a_full_disk_is_one_line(verb: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        status, _, said = program(verb, PEERING, output=full)
+    assert (status, said) == (1, "Error: cannot write the output: No space left on device\n")
+
+
+def test_matrix_has_ascii_marks_where_the_output_carries_no_others() -> None:
+    status, shown, said = program("matrix", PEERING, LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert (status, said) == (0, "")
+    assert shown.splitlines()[-1] == "# everything  + some of it  . nothing  ! not as intended"
+    assert "●" in program("matrix", PEERING, PYTHONIOENCODING="utf-8")[1]
+
+
+@pytest.mark.parametrize(("name", "said"), [("empty", "holds no manifests"), ("README.md", "is not YAML")])
+def test_matrix_of_nothing_is_only_its_errors(tmp_path: Path, name: str, said: str) -> None:
+    source = tmp_path / name
+    if name == "empty":
+        source.mkdir()
+    else:
+        source.write_text("a: b: c\n")
+    result = run("matrix", str(source))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["flows", "why"])
+def test_examples_in_the_help_stand_on_lines_of_their_own(verb: str) -> None:
+    text = run(verb, "--help").output
+    assert "\\b" not in text
+    assert [line for line in text.splitlines() if line.startswith(f"  lace-sdn {verb} ")]
+
+
+LAB_VERBS = [("flows", "--node", "node1"), ("why", "shop/web-0", "db/db-0", "icmp")]
+
+
+@pytest.mark.parametrize("option", ["--lab", "--name"])
+@pytest.mark.parametrize("verb", LAB_VERBS, ids=lambda verb: verb[0])
+def test_a_lab_is_named_as_the_lab_names_it(verb: tuple[str, ...], option: str) -> None:
+    missing, odd = run(*verb, option, "nowhere"), run(*verb, option, "../../etc")
+    assert (missing.exit_code, odd.exit_code) == (1, 1)
+    assert 'there is no lab "nowhere"; `lace-sdn lab up' in missing.output
+    assert 'lab name "../../etc": expected at most' in odd.output
+
+
+def lab_of(root: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A lab called ``lab`` as far as its objects go."""
+    (root / "lab/manifests").mkdir(parents=True)
+    (root / "lab/manifests/cluster.yaml").write_text(text)
+    monkeypatch.setattr(names, "RUN_ROOT", root)
+
+
+def test_why_asks_the_lab_called_lab_by_default_and_says_whose_flows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab_of(tmp_path, monkeypatch, (Path(PEERING) / "cluster.yaml").read_text())
+    result = run("why", "shop/web-1", "db/db-0", "tcp/5432")
+    assert result.exit_code == 0
+    assert "through the flows that are compiled from the lab's objects" in result.output
+
+
+def test_why_of_a_pod_whose_node_is_gone_names_the_pods_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = (Path(PEERING) / "cluster.yaml").read_text().split("---\n")
+    kept = [each for each in documents if not ("kind: Node\n" in each and "node2" in each)]
+    assert len(kept) == len(documents) - 1
+    lab_of(tmp_path, monkeypatch, "---\n".join(kept))
+    result = run("why", "shop/web-1", "db/db-0", "tcp/5432")
+    assert result.exit_code == 2
+    assert "no pod 'shop/web-1' with a network" in result.output
 
 
 def test_why_knows_pods_without_a_common_address_family() -> None:
