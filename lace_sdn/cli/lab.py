@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,7 @@ import click
 
 from lace_sdn.cli import lab_view
 from lace_sdn.lab import LabError, agent_client, cluster, control, desired, netns, pods, processes, reach
+from lace_sdn.lab.concern import FAULTS, in_words
 from lace_sdn.lab.names import Lab
 from lace_sdn.lab.switches import Switch
 from lace_sdn.policy.reachability import intended
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 _RUNS_PROGRAMS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+_INTERRUPTED = 128 + signal.SIGINT
 _MANIFESTS = click.option(
     "-f",
     "--filename",
@@ -44,9 +47,12 @@ def _on_a_lab(command: Command) -> Command:
     @functools.wraps(command)
     def with_lab(*arguments: Any, name: str, **options: Any) -> Any:
         try:
+            cluster.check_root()  # others cannot see the lab's processes, and would be told that they are down
             return command(Lab(name), *arguments, **options)
-        except (LabError, OSError) as problem:
+        except LabError as problem:
             raise click.ClickException(str(problem)) from None
+        except FAULTS as problem:
+            raise click.ClickException(in_words(f'lab "{name}"', problem)) from None
 
     return with_lab  # type: ignore[return-value]
 
@@ -113,7 +119,10 @@ def execute(its: Lab, pod: str, command: tuple[str, ...]) -> None:
     """Run COMMAND inside a pod (namespace/name) with its network; its exit status is passed on."""
     desired.live(its)
     _one_of(pod, pods.recorded(its), "pod", its)
-    _become(netns.command(its.pod_namespace(pod), *_without_dashes(command)), processes.marked(its.pod(pod)))
+    _become(
+        netns.command_with_sys(its.pod_namespace(pod), *_without_dashes(command)),
+        processes.marked(its.pod(pod)),
+    )
 
 
 @lab.command(context_settings=_RUNS_PROGRAMS)
@@ -128,7 +137,7 @@ def node(its: Lab, node: str, command: tuple[str, ...]) -> None:
     _one_of(node, desired.live(its).state.node_by_name, "node", its)
     environment = processes.marked(its.run / "exec") | Switch(its, node).environment()
     _become(
-        netns.command(its.node_namespace(node), *_in_the_bridges_version(_without_dashes(command))),
+        netns.command_with_sys(its.node_namespace(node), *_in_the_bridges_version(_without_dashes(command))),
         environment,
     )
 
@@ -168,8 +177,16 @@ def down(its: Lab) -> None:
 
 
 def _with_progress(change: Callable[..., Built], its: Lab, source: Path) -> Built:
-    with lab_view.progress() as tell:
-        built = change(its, source, tell)
+    try:
+        with lab_view.progress() as tell:
+            built = change(its, source, tell)
+    except KeyboardInterrupt:
+        name = lab_view.option_name(its)
+        click.echo(
+            f"Interrupted: `lace-sdn lab up{name} -f {source}` goes on from here, `lace-sdn lab down{name}` removes it.",
+            err=True,
+        )
+        raise SystemExit(_INTERRUPTED) from None
     for problem in built.problems:
         click.secho(str(problem), err=True, fg="red")
     for each in built.conditions:
@@ -215,7 +232,6 @@ def _in_the_bridges_version(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _become(arguments: list[str], environment: Mapping[str, str]) -> None:
-    cluster.check_root()
     try:
         os.execvpe(arguments[0], arguments, environment)  # noqa: S606 - no shell: the command is the operator's own
     except FileNotFoundError:

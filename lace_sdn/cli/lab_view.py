@@ -103,9 +103,14 @@ def findings_as_json(
     ]
 
 
+def option_name(its: Lab) -> str:
+    """What follows a verb to mean this lab."""
+    return "" if its.name == "lab" else f" --name {its.name}"
+
+
 def print_next_steps(its: Lab, source: Path, state: ClusterState) -> None:
     """What an operator may want to do with the lab that is up."""
-    name = "" if its.name == "lab" else f" --name {its.name}"
+    name = option_name(its)
     program = (
         "lace-sdn" if shutil.which("lace-sdn") else sys.argv[0]
     )  # as it was called, e.g. from a virtual environment
@@ -131,7 +136,7 @@ def status_of(its: Lab, built: Built) -> dict[str, Any]:
     said = control.status(its)
     confirmed = said.get("nodes", {})
     is_current = said.get("generation") == generation(its.manifests)
-    attached = pods.recorded(its)
+    attached = pods.whole(its, pods.recorded(its))
     nodes = {
         node.name: {
             "addresses": [str(address) for address in node.addresses],
@@ -147,7 +152,8 @@ def status_of(its: Lab, built: Built) -> dict[str, Any]:
             "network": endpoint.network,
             "addresses": [str(address) for address in endpoint.addresses],
             "attached": attached.get(endpoint.id) == pods.Pod.of(endpoint),
-            "programmed": endpoint.id in confirmed.get(endpoint.node, {}).get("endpoints", []),
+            "programmed": endpoint.id in attached
+            and endpoint.id in confirmed.get(endpoint.node, {}).get("endpoints", []),
         }
         for endpoint in built.state.endpoints
     }

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lace_sdn.lab import LabError, netns, processes
+from lace_sdn.lab.concern import concerning
 from lace_sdn.lab.probes import Observation, Probe, Resident
 
 if TYPE_CHECKING:
@@ -77,10 +78,12 @@ def probe(lab: Lab, probes: Sequence[Probe], patience: float = PATIENCE) -> list
 
 
 def resident(lab: Lab, endpoint: Endpoint) -> Resident:
-    """What the agent is to know of an attached pod. Raises FileNotFoundError if it is not attached."""
+    """What the agent is to know of an attached pod. Raises LabError if it is not attached."""
     namespace = lab.pod_namespace(endpoint.id)
+    with concerning(f'pod "{endpoint.id}"'):
+        identity = netns.identity(namespace)
     ports = tuple(sorted({(port.protocol, port.number) for port in endpoint.ports}))
-    return Resident(endpoint.id, namespace, netns.identity(namespace), ports)
+    return Resident(endpoint.id, namespace, identity, ports)
 
 
 def _ask(lab: Lab, question: dict[str, Any]) -> dict[str, Any]:

@@ -18,12 +18,14 @@ from lace_sdn.lab import (
     control,
     desired,
     links,
+    neighbours,
     netns,
     pods,
     processes,
     switches,
     underlay,
 )
+from lace_sdn.lab.concern import concerning
 from lace_sdn.lab.files import publish, scenario
 from lace_sdn.lab.switches import Switch
 
@@ -70,8 +72,7 @@ def down(lab: Lab) -> bool:
         for name in names:
             netns.remove(name)
         shutil.rmtree(lab.run, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            lab.run.parent.rmdir()  # the last lab takes the folder with it
+        # RUN_ROOT stays: another mount namespace may have its own labs mounted there, and rmdir would take them away.
         return there
 
 
@@ -113,6 +114,9 @@ def _converge(lab: Lab, source: Path, tell: Tell) -> Built:
         # Last, and always another generation: its confirmation is about the pods that are there now.
         _publish(lab, source, built)
     _await_programmed(lab, built.state)
+    neighbours.introduce(lab, addresses)
+    for node in addresses:
+        switches.await_revalidation(Switch(lab, node))
     return built
 
 
@@ -146,7 +150,8 @@ def _sweep(lab: Lab, state: ClusterState) -> None:
 
 def _make_nodes(lab: Lab, addresses: dict[str, tuple[str, ...]], tell: Tell) -> None:
     tell(f"making {len(addresses)} nodes")
-    links.ensure_underlay(lab.underlay_namespace)
+    with concerning("the underlay"):
+        links.ensure_underlay(lab.underlay_namespace)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
         made = [workers.submit(switches.ensure, Switch(lab, node), its) for node, its in addresses.items()]
         for each in made:
@@ -158,7 +163,7 @@ def _make_pods(lab: Lab, state: ClusterState, there: dict[str, Pod], tell: Tell)
     if coming:
         tell(f"making {len(coming)} pods")
     pods.attach(lab, coming)
-    pods.ensure_ports(lab, there.values())
+    pods.restore(lab, tuple(there.values()))
     agent_client.ensure(lab)
     agent_client.settle(lab, state.endpoints)
 
@@ -175,8 +180,6 @@ def _await_programmed(lab: Lab, state: ClusterState) -> None:
         for node in state.node_by_name
     }
     control.await_programmed(lab, generation(lab.manifests), expected, _PROGRAM_TIMEOUT)
-    for node in state.node_by_name:
-        switches.await_revalidation(Switch(lab, node))
 
 
 def _nodes_there(lab: Lab) -> set[str]:

@@ -49,10 +49,10 @@ def ensure(lab: Lab) -> None:
 
 
 def status(lab: Lab) -> dict[str, Any]:
-    """What the controller last said; nothing while it has said nothing."""
+    """What the controller last said; nothing while it has said nothing that can be read."""
     try:
         said: dict[str, Any] = json.loads(lab.status.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # not yet there, or damaged
         return {}
     return said
 

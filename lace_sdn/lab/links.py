@@ -104,6 +104,19 @@ def devices(namespace: str) -> frozenset[str]:
         return frozenset(link.get("ifname") for link in route.get_links())
 
 
+def mac(namespace: str, device: str) -> str:
+    """The address of a link. Raises NetlinkError or FileNotFoundError if it is not there."""
+    with netns.netlink(namespace) as route:
+        (link,) = route.get_links(_index(route, device))
+        return str(link.get("address"))
+
+
+def put_up(namespace: str, device: str, mtu: int) -> None:
+    """Put a link up that somebody may have put down. Raises NetlinkError if it is not there."""
+    with netns.netlink(namespace) as route:
+        route.link("set", index=_index(route, device), mtu=mtu, state="up")
+
+
 def quiet(namespace: str) -> None:
     """Keep a node's kernel out of what its switch forwards: no IPv6 of its own on ports, ARP answers for their own address only.
 
@@ -134,13 +147,22 @@ def prepare_pod(namespace: str, addresses: Sequence[str]) -> None:
         )
 
 
-def configure_pod(namespace: str, addresses: Sequence[str]) -> None:
-    """Addresses of one host each, routes through the gateway, which is a permanent neighbour (a controller may be dead)."""
+def configure_pod(namespace: str, mac: str, addresses: Sequence[str]) -> None:
+    """Addresses of one host each, routes through the gateway, which is a permanent neighbour (a controller may be dead).
+
+    Changes nothing where they are. Raises NetlinkError or OSError if the pod has no link.
+    """
     with netns.inside(namespace):
         disable_transmit_checksum(POD_DEVICE)
     with netns.netlink(namespace) as route:
         index = _index(route, POD_DEVICE)
         _up(route, "lo")
+        route.link("set", index=index, mtu=POD_MTU, state="up")
+        (link,) = route.get_links(index)
+        if link.get("address") != mac:  # setting the same would make the kernel forget neighbours
+            route.link("set", index=index, address=mac)
+        if any(_family(address) == socket.AF_INET6 for address in addresses):
+            _ensure_link_local(route, index)
         _set_addresses(route, index, [_host(address) for address in addresses])
         for family in sorted({_family(address) for address in addresses}):
             gateway = GATEWAYS[family]
@@ -184,6 +206,14 @@ def _set_addresses(route: IPRoute, index: int, addresses: Sequence[str]) -> None
         host, _, length = address.partition("/")
         extra = {"flags": _NODAD} if _family(host) == socket.AF_INET6 else {}
         route.addr("add", index=index, address=host, prefixlen=int(length), **extra)
+
+
+def _ensure_link_local(route: IPRoute, index: int) -> None:
+    """The kernel gives a link its own address, fe80::..., only when it comes up."""
+    present = [str(message.get("address")) for message in route.get_addr(index=index, family=socket.AF_INET6)]
+    if not any(address.startswith("fe80:") for address in present):
+        route.link("set", index=index, state="down")
+        route.link("set", index=index, state="up")
 
 
 def _up(route: IPRoute, device: str) -> None:

@@ -28,6 +28,14 @@ def identity(name: str) -> int:
     return (FOLDER / name).stat().st_ino
 
 
+def holds(name: str, pid: int) -> bool:
+    """Whether the process lives in the namespace that has this name now."""
+    try:
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino == identity(name)
+    except FileNotFoundError:
+        return False
+
+
 def ensure(name: str) -> None:
     """Create the namespace unless it is there."""
     if not exists(name):
@@ -76,3 +84,11 @@ def netlink(name: str) -> Iterator[IPRoute]:
 def command(name: str, *arguments: str) -> list[str]:
     """The command line that runs ``arguments`` in the namespace; it becomes that program, so exit status and pid are its own."""
     return ["nsenter", f"--net={FOLDER / name}", "--", *arguments]
+
+
+def command_with_sys(name: str, *arguments: str) -> list[str]:
+    """As ``command``, with a /sys that shows the devices of the namespace, as ``ip netns exec`` does."""
+    mounts = 'mount -t sysfs sysfs /sys && exec "$@"'
+    return command(
+        name, "unshare", "--mount", "--propagation=slave", "--", "sh", "-c", mounts, "sh", *arguments
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from lace_sdn.lab import links, netns, processes, switches
+from lace_sdn.lab.concern import concerning
 from lace_sdn.lab.files import write_whole
 from lace_sdn.lab.names import pod_interface
 
@@ -58,19 +60,22 @@ def recorded(lab: Lab) -> dict[str, Pod]:
     """All pods that were attached completely and not detached since."""
     found = {}
     for path in sorted(lab.pods.glob("*.json")):
-        record = json.loads(path.read_text())
-        pod = Pod(**{**record, "addresses": tuple(record["addresses"])})
-        found[pod.id] = pod
+        # A damaged record is none: the pod is made anew.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            record = json.loads(path.read_text())
+            pod = Pod(**{**record, "addresses": tuple(record["addresses"])})
+            found[pod.id] = pod
     return found
 
 
 def whole(lab: Lab, pods: Mapping[str, Pod]) -> dict[str, Pod]:
-    """Those whose namespace and cable are still there."""
+    """Those whose namespace and cable, with both of its ends, are still there."""
     links_of = {node: links.devices(lab.node_namespace(node)) for node in {pod.node for pod in pods.values()}}
     return {
         name: pod
         for name, pod in pods.items()
-        if netns.exists(lab.pod_namespace(name)) and pod_interface(name) in links_of[pod.node]
+        if pod_interface(name) in links_of[pod.node]
+        and links.POD_DEVICE in links.devices(lab.pod_namespace(name))
     }
 
 
@@ -95,6 +100,16 @@ def detach(lab: Lab, pods: Iterable[Pod]) -> None:
             _unmake(lab, pod)
 
 
+def restore(lab: Lab, pods: Iterable[Pod]) -> None:
+    """Give attached pods again what somebody may have taken from them; changes nothing where it is. Raises LabError."""
+    for node, its in _by_node(pods).items():
+        for pod in its:
+            with concerning(f'pod "{pod.id}"'):
+                links.put_up(lab.node_namespace(node), pod_interface(pod.id), links.POD_MTU)
+                links.configure_pod(lab.pod_namespace(pod.id), pod.mac, pod.addresses)
+    ensure_ports(lab, pods)
+
+
 def ensure_ports(lab: Lab, pods: Iterable[Pod]) -> None:
     """Make the pods' interfaces ports of br-int; changes nothing where they are."""
     for node, its in _by_node(pods).items():
@@ -110,18 +125,20 @@ def _by_node(pods: Iterable[Pod]) -> dict[str, list[Pod]]:
 
 def _make(lab: Lab, pod: Pod) -> None:
     _unmake(lab, pod)  # what a killed command left
-    namespace = lab.pod_namespace(pod.id)
-    netns.ensure(namespace)
-    links.prepare_pod(namespace, pod.addresses)
-    node = lab.node_namespace(pod.node)
-    links.plug(links.Cable(namespace, links.POD_DEVICE, node, pod_interface(pod.id), links.POD_MTU, pod.mac))
-    links.configure_pod(namespace, pod.addresses)
+    namespace, node = lab.pod_namespace(pod.id), lab.node_namespace(pod.node)
+    cable = links.Cable(namespace, links.POD_DEVICE, node, pod_interface(pod.id), links.POD_MTU, pod.mac)
+    with concerning(f'pod "{pod.id}"'):
+        netns.ensure(namespace)
+        links.prepare_pod(namespace, pod.addresses)
+        links.plug(cable)
+        links.configure_pod(namespace, pod.mac, pod.addresses)
 
 
 def _unmake(lab: Lab, pod: Pod) -> None:
     """The commands run inside the pod end with it, as its containers would."""
     namespace = lab.pod_namespace(pod.id)
-    if netns.exists(namespace):
-        processes.stop(lab.pod(pod.id), grace=1.0)
-    links.unplug(lab.node_namespace(pod.node), pod_interface(pod.id))
-    netns.remove(namespace)
+    with concerning(f'pod "{pod.id}"'):
+        if netns.exists(namespace):
+            processes.stop(lab.pod(pod.id), grace=1.0)
+        links.unplug(lab.node_namespace(pod.node), pod_interface(pod.id))
+        netns.remove(namespace)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lace_sdn.lab import LabError, links, netns, processes
+from lace_sdn.lab.concern import concerning
 from lace_sdn.lab.names import node_interface, pod_interface
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lace_sdn.lab.names import Lab
 
 INTEGRATION_BRIDGE = "br-int"
-_UNDERLAY_BRIDGE = "br-phy"
+UNDERLAY_BRIDGE = "br-phy"
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _PROGRAMS = (
     "ovsdb-tool",
@@ -62,9 +63,12 @@ class Switch:
         return {name: str(self.folder) for name in names}
 
     def is_running(self) -> bool:
-        """Whether both daemons are alive."""
-        marks = set(processes.find(self.folder).values())
-        return {str(self.folder / daemon) for daemon in ("ovsdb-server", "ovs-vswitchd")} <= marks
+        """Whether both daemons are alive, in the namespace that has the node's name now."""
+        found = processes.find(self.folder)
+        daemons = {str(self.folder / daemon) for daemon in ("ovsdb-server", "ovs-vswitchd")}
+        return daemons <= set(found.values()) and all(
+            netns.holds(self.namespace, pid) for pid, mark in found.items() if mark in daemons
+        )
 
     def vsctl(self, *arguments: str, timeout: int = 20) -> str:
         """Raises LabError, also when the switch does not answer within ``timeout`` seconds."""
@@ -83,15 +87,16 @@ def ensure(switch: Switch, addresses: Sequence[str]) -> None:
 
     ``addresses`` carry the prefix length of the underlay, e.g. ``172.18.0.11/24``.
     """
-    netns.ensure(switch.namespace)
-    links.quiet(switch.namespace)
-    switch.folder.mkdir(parents=True, exist_ok=True)
-    links.ensure_uplink(switch.namespace, switch.lab.underlay_namespace, node_interface(switch.node))
-    if not switch.is_running():
-        processes.stop(switch.folder)
-        _start_daemons(switch)
-    _ensure_underlay_bridge(switch)
-    links.configure_node(switch.namespace, _UNDERLAY_BRIDGE, addresses)
+    with concerning(f'node "{switch.node}"'):
+        netns.ensure(switch.namespace)
+        links.quiet(switch.namespace)
+        switch.folder.mkdir(parents=True, exist_ok=True)
+        links.ensure_uplink(switch.namespace, switch.lab.underlay_namespace, node_interface(switch.node))
+        if not switch.is_running():
+            processes.stop(switch.folder)
+            _start_daemons(switch)
+        _ensure_underlay_bridge(switch)
+        links.configure_node(switch.namespace, UNDERLAY_BRIDGE, addresses)
 
 
 def remove(switch: Switch) -> None:
@@ -154,17 +159,28 @@ def _start_daemons(switch: Switch) -> None:
     folder = switch.folder
     database = folder / "conf.db"
     if not database.exists():
-        # A killed command may leave half a file: the finished one appears by one rename.
-        (folder / "conf.db.new").unlink(missing_ok=True)
-        processes.run(["ovsdb-tool", "create", str(folder / "conf.db.new"), str(_SCHEMA)])
-        (folder / "conf.db.new").rename(database)
-    _daemon(switch, "ovsdb-server", f"--remote=punix:{switch.database}", str(database))
+        _create_database(database)
+    serve = f"--remote=punix:{switch.database}"
+    try:
+        _daemon(switch, "ovsdb-server", serve, str(database))
+    except LabError:
+        # Everything in it is derived, so a damaged one is made anew.
+        _create_database(database)
+        _daemon(switch, "ovsdb-server", serve, str(database))
     switch.vsctl(
         "--no-wait", "init", "--",
         "set", "Open_vSwitch", ".", f"external_ids:hostname={switch.node}",
         "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1",
     )  # fmt: skip
     _daemon(switch, "ovs-vswitchd", "--disable-system", f"unix:{switch.database}")
+
+
+def _create_database(database: Path) -> None:
+    """A killed command may leave half a file: the finished one appears by one rename."""
+    draft = database.with_name("conf.db.new")
+    draft.unlink(missing_ok=True)
+    processes.run(["ovsdb-tool", "create", str(draft), str(_SCHEMA)])
+    draft.replace(database)
 
 
 def _daemon(switch: Switch, program: str, *arguments: str) -> None:
@@ -176,8 +192,8 @@ def _daemon(switch: Switch, program: str, *arguments: str) -> None:
 
 def _ensure_underlay_bridge(switch: Switch) -> None:
     switch.vsctl(
-        "--may-exist", "add-br", _UNDERLAY_BRIDGE, "--",
-        "set", "Bridge", _UNDERLAY_BRIDGE, "datapath_type=netdev", "fail_mode=standalone", "--",
-        "--may-exist", "add-port", _UNDERLAY_BRIDGE, links.NODE_UPLINK, "--",
-        "set", "Interface", _UNDERLAY_BRIDGE, f"mtu_request={links.UNDERLAY_MTU}",
+        "--may-exist", "add-br", UNDERLAY_BRIDGE, "--",
+        "set", "Bridge", UNDERLAY_BRIDGE, "datapath_type=netdev", "fail_mode=standalone", "--",
+        "--may-exist", "add-port", UNDERLAY_BRIDGE, links.NODE_UPLINK, "--",
+        "set", "Interface", UNDERLAY_BRIDGE, f"mtu_request={links.UNDERLAY_MTU}",
     )  # fmt: skip
