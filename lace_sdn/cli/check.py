@@ -99,7 +99,9 @@ def _print(result: Built, conditions: tuple[Condition, ...], *, is_good: bool) -
 def _networks(state: ClusterState) -> Table:
     """What the manifests make of networks: their keys, prefixes and pods."""
     pods = Counter(endpoint.network for endpoint in state.endpoints)
-    table = Table("Network", "Type", "Key", "Prefixes", "Pods", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for heading in ("Network", "Type", "Key", "Prefixes", "Pods"):
+        table.add_column(heading, overflow="fold")
     for network in state.networks:
         prefixes = ", ".join(str(prefix) for prefix in network.prefixes)
         table.add_row(network.name, network.type, str(network.key), prefixes, str(pods[network.name]))

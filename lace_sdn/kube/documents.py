@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from lace_sdn.kube.problems import Path
 
@@ -21,6 +21,10 @@ _COLLECTIONS = (_TAG + "map", _TAG + "seq")
 _FEW_VALUES = 10_000
 """A document may unfold (by aliases) to this many values, or to as many as its file has characters."""
 
+_DEEPEST = 100
+"""Collections in one another; libyaml's composer calls itself for each and would end the process at some 20,000."""
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS = yaml.constructor.SafeConstructor()
 
 
@@ -47,9 +51,10 @@ def documents(text: str) -> Iterator[Document]:
     Raises:
         NotYamlError: at the first document that cannot be read; those before it have been yielded.
     """
-    loader = yaml.CSafeLoader(text) if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader(text)
+    loader = _LOADER(text)
+    shallow = _shallow(text)
     try:
-        while loader.check_node():
+        while next(shallow, False) and loader.check_node():
             unfolding = _Unfolding(max(_FEW_VALUES, len(text)))
             data = unfolding.value(cast("yaml.Node", loader.get_node()), ())
             if data is not None:
@@ -58,10 +63,27 @@ def documents(text: str) -> Iterator[Document]:
         raise NotYamlError(_line(error), f"is not YAML: {error.problem or error}") from None
     except yaml.YAMLError as error:
         raise NotYamlError(1, f"is not YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise NotYamlError(1, "is nested too deeply") from None
     finally:
+        shallow.close()
         loader.dispose()
+
+
+def _shallow(text: str) -> Generator[bool, None, None]:
+    """True for each document in turn, once its events show that it may be composed."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                raise _too_deep(event.start_mark.line + 1 if event.start_mark else 1)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.DocumentEndEvent):
+            yield True
+
+
+def _too_deep(line: int) -> NotYamlError:
+    return NotYamlError(line, f"is nested more than {_DEEPEST} deep")
 
 
 def _line(error: yaml.MarkedYAMLError) -> int:
@@ -77,6 +99,8 @@ class _Unfolding:
     lines: dict[Path, int] = field(default_factory=dict)
 
     def value(self, node: yaml.Node, path: Path) -> Any:
+        if len(path) > _DEEPEST:
+            raise _too_deep(node.start_mark.line + 1)
         self.lines.setdefault(path, node.start_mark.line + 1)
         if len(self.lines) > self.most:
             raise NotYamlError(node.start_mark.line + 1, f"unfolds to more than {self.most} values")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
 _EXPECTED = "expected a folder with manifests (*.yaml, *.yml, *.json) or one such file"
+
+LARGEST = 16 * 2**20
+"""Bytes of a file that is read."""
 
 Mark = tuple[str, int, int, int, int]
 """(name, mtime in ns, ctime in ns, size in bytes, inode) of a file: ctime sees a changed permission too."""
@@ -24,6 +28,26 @@ class FolderError(ValueError):
         super().__init__(found)
         self.found = found
         self.expected = expected
+
+
+class UnfitError(ValueError):
+    """A file is there, but none that is read; the text says what it is instead."""
+
+
+def content_of(file: Path) -> bytes:
+    """The bytes of a file (or of the one that a link leads to). What is no regular file is never opened.
+
+    Raises:
+        UnfitError: no regular file, or a larger one than ``LARGEST``.
+        OSError: it cannot be read.
+    """
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise UnfitError("is no regular file")
+    with file.open("rb") as opened:
+        content = opened.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise UnfitError(f"is larger than {LARGEST // 2**20} MiB")
+    return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +66,8 @@ def manifest_files(path: Path) -> Found:
     """
     try:
         if not path.is_dir():
-            path.stat()
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise FolderError("is no regular file")
             return Found(((path.name, path),))
         path.iterdir()
     except FileNotFoundError:
@@ -73,8 +98,8 @@ def signature(found: Found) -> Signature:
     marks = []
     for name, file in found.files:
         try:
-            stat = file.stat()
+            now = file.stat()
         except OSError:
             continue
-        marks.append((name, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino))
+        marks.append((name, now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino))
     return tuple(marks)

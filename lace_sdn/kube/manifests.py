@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lace_sdn.kube import rules
 from lace_sdn.kube.documents import Document, NotYamlError, documents
-from lace_sdn.kube.files import FolderError, Found, manifest_files
+from lace_sdn.kube.files import FolderError, Found, UnfitError, content_of, manifest_files
 from lace_sdn.kube.problems import Finding, Path, Place, Problem, any_of, field_path, quoted
 from lace_sdn.kube.schemas import Kind, kinds
 
@@ -96,14 +96,14 @@ def read(path: pathlib.Path) -> Manifests:
 
 def unreadable_folders(found: Found) -> Manifests:
     """What is known of the folders that may not be read: that they are there."""
-    consequence = "its objects are not read; those read before stay"
+    consequence = "its objects are not read"
     problems = tuple(Problem(Place(name), "", "", why, "", consequence) for name, why in found.unreadable)
     return Manifests(problems=problems, unreadable=frozenset(f"{name}/" for name, _ in found.unreadable))
 
 
 def nothing(path: str, found: str, expected: str) -> Manifests:
     """What is read where nothing can be read."""
-    consequence = "no objects are read; those read before stay"
+    consequence = "no objects are read"
     return Manifests(
         problems=(Problem(Place(path), "", "", found, expected, consequence),), unreadable=frozenset({""})
     )
@@ -112,7 +112,9 @@ def nothing(path: str, found: str, expected: str) -> Manifests:
 def read_file(file: pathlib.Path, name: str) -> Manifests:
     """The objects of one file, which problems call ``name``."""
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = content_of(file).decode("utf-8-sig")
+    except UnfitError as error:
+        return _unreadable(name, 0, str(error), "the file is left out")
     except OSError as error:
         return _unreadable(name, 0, f"cannot be read: {error.strerror}", "the file is left out")
     except UnicodeDecodeError as error:
@@ -137,7 +139,7 @@ def _unreadable(name: str, line: int, found: str, consequence: str) -> Manifests
 
 
 def _items(document: Document) -> Iterator[Document]:
-    """The document, or the objects of a ``kind: List`` (what ``kubectl get -o yaml`` prints)."""
+    """The document, or the objects of a ``kind: List`` (what ``kubectl get -o yaml`` prints) and the Lists in it."""
     data = document.data
     if not (isinstance(data, dict) and data.get("kind") == "List" and isinstance(data.get("items"), list)):
         yield document
@@ -147,7 +149,7 @@ def _items(document: Document) -> Iterator[Document]:
         if len(path) > 1 and path[0] == "items" and isinstance(path[1], int):
             by_item.setdefault(path[1], {})[path[2:]] = line
     for index, item in enumerate(data["items"]):
-        yield Document(item, by_item[index])
+        yield from _items(Document(item, by_item[index]))
 
 
 def _from_document(document: Document, name: str) -> Manifests:
@@ -174,16 +176,17 @@ def _kind_of(data: Any) -> tuple[Kind | None, tuple[Finding, ...]]:
     if isinstance(version, str) and isinstance(name, str) and (version, name) in known:
         return known[version, name], ()
     versions = {kind.name: kind.api_version for kind in known.values()}
+    choice = sorted([*versions, "List"])
     if not isinstance(name, str):
-        return None, (Finding(("kind",), "is missing", f"expected {any_of(sorted(versions))}"),)
+        return None, (Finding(("kind",), "is missing", f"expected {any_of(choice)}"),)
+    if name == "List":
+        return None, (Finding(("items",), "is missing or no list", "expected the objects of the List"),)
     if name in versions:
         found = "is missing" if version is None else f"{quoted(version)} is unknown for {name}"
         return None, (Finding(("apiVersion",), found, f'expected "{versions[name]}"'),)
-    close = get_close_matches(name, versions, n=1)
+    close = get_close_matches(name, choice, n=1)
     hint = f'did you mean "{close[0]}"? ' if close else ""
-    return None, (
-        Finding(("kind",), f"{quoted(name)} is unknown", f"{hint}expected {any_of(sorted(versions))}"),
-    )
+    return None, (Finding(("kind",), f"{quoted(name)} is unknown", f"{hint}expected {any_of(choice)}"),)
 
 
 def _identity(data: Any, kind: Kind | None) -> Identity | None:
@@ -264,15 +267,16 @@ def keep_last_good(previous: Manifests, new: Manifests) -> Manifests:
     )
     if not kept:
         return new
-    problems = tuple(_as_kept(problem, kept) for problem in new.problems)
+    problems = tuple(_as_kept(problem, kept, new.unreadable) for problem in new.problems)
     return Manifests(new.objects + kept, problems, new.refused, new.unreadable)
 
 
-def _as_kept(problem: Problem, kept: Iterable[Manifest]) -> Problem:
+def _as_kept(problem: Problem, kept: Iterable[Manifest], unreadable: frozenset[str]) -> Problem:
     """The same problem, with what really happens now: the last good state stays."""
     if any(problem.subject == str(manifest.identity) for manifest in kept):
         return replace(problem, consequence=STAYS)
-    if not problem.subject and any(manifest.file == problem.place.file for manifest in kept):
+    about = unreadable & {"", problem.place.file, f"{problem.place.file}/"}
+    if not problem.subject and any(_is_unreadable(manifest.file, about) for manifest in kept):
         return replace(problem, consequence=FILE_STAYS)
     return problem
 

@@ -74,3 +74,16 @@ def test_conflicts_between_policies_are_conditions() -> None:
 def test_text_of_manifests_is_never_taken_for_markup(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("kind: '[red]Nothing'\n")
     assert 'kind "[red]Nothing" is unknown' in check(str(tmp_path)).stdout
+
+
+def test_a_device_is_no_manifest() -> None:
+    result = check("/dev/null")
+    assert (result.exit_code, "nothing is wrong" in result.stdout) == (1, False)
+    assert "/dev/null: is no regular file; expected a folder" in result.stdout
+
+
+def test_a_narrow_terminal_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = check(str(QUICKSTART)).stdout
+    assert "\u2026" not in shown
+    assert all(len(line) <= 60 for line in shown.splitlines())

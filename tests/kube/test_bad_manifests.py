@@ -56,7 +56,7 @@ def test_an_empty_folder_is_reported(tmp_path: Path) -> None:
     assert messages(tmp_path) == [
         (
             f"{tmp_path}: holds no manifests; expected at least one file *.yaml, *.yml or *.json; "
-            "no objects are read; those read before stay"
+            "no objects are read"
         )
     ]
 
@@ -65,7 +65,7 @@ def test_a_folder_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     assert messages(tmp_path / "none") == [
         (
             f"{tmp_path}/none: does not exist; expected a folder with manifests (*.yaml, *.yml, *.json) or one such file; "
-            "no objects are read; those read before stay"
+            "no objects are read"
         )
     ]
 
@@ -86,7 +86,7 @@ def test_a_folder_without_permission_is_reported() -> None:
     assert found == [
         (
             f"{path}: cannot be read: Permission denied; expected a readable folder or file; "
-            "no objects are read; those read before stay"
+            "no objects are read"
         )
     ]
 
@@ -109,7 +109,7 @@ def test_a_file_and_a_folder_inside_without_permission_are_reported() -> None:
         (path / "secret.yaml").unlink()
         path.rmdir()
     assert [str(problem) for problem in found.problems] == [
-        "closed: cannot be read: Permission denied; its objects are not read; those read before stay",
+        "closed: cannot be read: Permission denied; its objects are not read",
         "secret.yaml: cannot be read: Permission denied; the file is left out",
     ]
     assert [manifest.identity.name for manifest in found.objects] == ["shop"]

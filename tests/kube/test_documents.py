@@ -50,10 +50,28 @@ def test_aliases_stand_for_what_they_name() -> None:
             "1: has a value of the type tag:yaml.org,2002:binary, which JSON does not know",
         ),
         ("a: !thing {}\n", "1: has a value of the type !thing, which JSON does not know"),
-        ("a: &x [*x]\n", "1: is nested too deeply"),
+        ("a: &x [*x]\n", "1: is nested more than 100 deep"),
         ("a: \x00\n", "1: is not YAML: "),
-        ("[" * 5000 + "]" * 5000, "1: is nested too deeply"),
+        ("[" * 101 + "]" * 101, "1: is nested more than 100 deep"),
+        ("[" * 60000 + "]" * 60000, "1: is nested more than 100 deep"),
+        ('{"a":' * 60000 + "1" + "}" * 60000, "1: is nested more than 100 deep"),
+        ("- " * 60000, "1: is nested more than 100 deep"),
+        ("a: 1\n---\n" + "[" * 60000, "3: is nested more than 100 deep"),
     ],
 )
 def test_what_kubernetes_would_not_take_is_refused_with_its_line(text: str, said: str) -> None:
     assert fault(text).startswith(said)
+
+
+def test_a_hundred_levels_are_taken() -> None:
+    (found,) = values("[" * 100 + "]" * 100)
+    for _ in range(99):
+        (found,) = found
+    assert found == []
+
+
+def test_documents_before_one_that_is_too_deep_are_read() -> None:
+    found = documents("a: 1\n---\n" + "[" * 60000)
+    assert next(found).data == {"a": 1}
+    with pytest.raises(NotYamlError, match="more than 100 deep"):
+        next(found)

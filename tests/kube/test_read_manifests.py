@@ -59,6 +59,17 @@ def test_a_list_of_objects_is_its_objects() -> None:
     assert str(found.problems[0]).startswith('x.yaml:7: kind "X" is unknown')
 
 
+def test_a_list_in_a_list_is_its_objects_too() -> None:
+    text = "kind: List\nitems:\n- kind: List\n  items:\n  - apiVersion: v1\n    kind: Namespace\n    metadata: {name: a}\n"
+    (found,) = parse(text, "x.yaml").objects
+    assert (found.identity.name, str(found.place(("kind",)))) == ("a", "x.yaml:6")
+
+
+def test_a_list_without_objects_is_named() -> None:
+    (problem,) = parse("apiVersion: v1\nkind: List\nitems:\n", "x.yaml").problems
+    assert str(problem).startswith("x.yaml:3: items is missing or no list; expected the objects of the List")
+
+
 def test_a_time_stays_text() -> None:
     """Kubernetes knows the types of JSON only."""
     text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, creationTimestamp: 2026-01-01T00:00:00Z}\n"
@@ -121,7 +132,11 @@ def test_a_folder_that_vanished_removes_nothing(tmp_path: Path) -> None:
     """A path that is not there says nothing about the objects."""
     (tmp_path / "a.yaml").write_text(namespace("one"))
     before = read(tmp_path)
-    assert names(keep_last_good(before, read(tmp_path / "gone"))) == ["one"]
+    after = keep_last_good(before, read(tmp_path / "gone"))
+    assert names(after) == ["one"]
+    assert [each.consequence for each in after.problems] == [
+        "the last good state of its objects stays in force"
+    ]
 
 
 def test_a_mended_file_is_read_as_it_is_now(tmp_path: Path) -> None:
