@@ -19,6 +19,23 @@ Data = dict[str, Any]
 
 _SUBNETS = (("ipv4Subnet", 4), ("ipv6Subnet", 6))
 _BLOCKS = (("ipv4Block", 4), ("ipv6Block", 6))
+_RESERVED = {
+    ip_network(text): why
+    for text, why in {
+        "0.0.0.0/8": "this host",
+        "127.0.0.0/8": "loopback",
+        "169.254.0.0/16": "link-local, with the pods' gateway 169.254.0.1",
+        "224.0.0.0/4": "multicast",
+        "240.0.0.0/4": "reserved, with broadcast",
+        "::/128": "no address",
+        "::1/128": "loopback",
+        "::ffff:0:0/96": "IPv4-mapped",
+        "fe80::/10": "link-local, with the pods' gateway fe80::1",
+        "ff00::/8": "multicast",
+    }.items()
+}
+"""Addresses that no pod can have (RFC 6890, RFC 4291), so a pod network's prefix lies clear of them."""
+
 _EXAMPLES = {4: '"10.0.0.0/16"', 6: '"fd00:10::/48"'}
 
 
@@ -61,9 +78,12 @@ def _network(data: Data) -> Iterator[Finding]:
 def _subnet(path: Path, subnet: Data, family: int, kind: str) -> Iterator[Finding]:
     wrong = tuple(_cidr((*path, "prefix"), subnet["prefix"], family))
     yield from wrong
-    if wrong or kind != "l3":
+    if wrong or kind == "external":
         return
     prefix = ip_network(subnet["prefix"])
+    yield from _reserved((*path, "prefix"), prefix)
+    if kind != "l3":
+        return
     length = subnet["hostLocalPrefixLength"]
     if length < prefix.prefixlen:
         yield Finding(
@@ -71,6 +91,13 @@ def _subnet(path: Path, subnet: Data, family: int, kind: str) -> Iterator[Findin
             f"{quoted(subnet['prefix'])} is too small for a node's block of /{length}",
             f"expected a prefix of /{length} or shorter, or hostLocalPrefixLength {prefix.prefixlen} or more",
         )
+
+
+def _reserved(path: Path, prefix: Prefix) -> Iterator[Finding]:
+    taken = [f"{each} ({why})" for each, why in _RESERVED.items() if prefix.overlaps(each)]
+    if taken:
+        found = f'"{prefix}" overlaps {", ".join(taken)}'
+        yield Finding(path, found, f"expected one that pods can use, such as {_EXAMPLES[prefix.version]}")
 
 
 def _cidr(path: Path, text: str, family: int | None = None) -> Iterator[Finding]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lace_sdn.kube.manifests import Manifests, keep_last_good, parse, read
 
 if TYPE_CHECKING:
@@ -146,3 +148,47 @@ def test_a_mended_file_is_read_as_it_is_now(tmp_path: Path) -> None:
     second = keep_last_good(first, read(tmp_path))
     (tmp_path / "a.yaml").write_text(namespace("two"))
     assert names(keep_last_good(second, read(tmp_path))) == ["two"]
+
+
+def a_network(spec: str) -> Manifests:
+    return parse(
+        f"apiVersion: lace-cni.io/v1alpha1\nkind: Network\nmetadata: {{name: a}}\nspec: {{{spec}}}\n",
+        "x.yaml",
+    )
+
+
+@pytest.mark.parametrize("kind", ["l3", "l2"])
+@pytest.mark.parametrize(
+    ("prefix", "taken"),
+    [
+        ("127.1.0.0/16", "127.0.0.0/8 (loopback)"),
+        ("224.0.0.0/8", "224.0.0.0/4 (multicast)"),
+        ("240.0.0.0/8", "240.0.0.0/4 (reserved, with broadcast)"),
+        ("0.0.0.0/16", "0.0.0.0/8 (this host)"),
+        ("169.254.0.0/24", "169.254.0.0/16 (link-local, with the pods' gateway 169.254.0.1)"),
+        ("126.0.0.0/7", "127.0.0.0/8 (loopback)"),
+        ("::/64", "::/128 (no address), ::1/128 (loopback), ::ffff:0:0/96 (IPv4-mapped)"),
+        ("fe80::/64", "fe80::/10 (link-local, with the pods' gateway fe80::1)"),
+        ("ff02::/64", "ff00::/8 (multicast)"),
+        ("::ffff:0:0/96", "::ffff:0:0/96 (IPv4-mapped)"),
+    ],
+)
+def test_a_pod_network_lies_where_pods_can_have_addresses(kind: str, prefix: str, taken: str) -> None:
+    family = 6 if ":" in prefix else 4
+    length = 120 if family == 6 else 24
+    subnet = f"ipv{family}Subnet: {{prefix: '{prefix}', hostLocalPrefixLength: {length}}}"
+    (problem,) = a_network(f"type: {kind}, {subnet}").problems
+    assert (problem.field, problem.found) == (
+        f"spec.ipv{family}Subnet.prefix",
+        f'"{prefix}" overlaps {taken}',
+    )
+
+
+@pytest.mark.parametrize(("field", "prefix"), [("ipv4Subnet", "0.0.0.0/0"), ("ipv6Subnet", "::/0")])
+def test_a_pod_network_is_not_everything(field: str, prefix: str) -> None:
+    (problem,) = a_network(f"type: l3, {field}: {{prefix: '{prefix}'}}").problems
+    assert problem.found.count("(") == 5
+
+
+def test_an_external_network_may_be_everything() -> None:
+    assert a_network("type: external, externalPrefixes: [0.0.0.0/0, '::/0']").problems == ()
