@@ -64,7 +64,7 @@ def command(**options: Any) -> None:
     else:
         is_lab = options["manifests"] is None
         _show(connection, answer, rehearsal, is_lab=is_lab, with_flows=options["with_flows"])
-    if not rehearsal.agrees_with(connection, allowed=answer.allowed):
+    if not rehearsal.agrees_with(connection, answer):
         raise click.ClickException(
             "objects and flow tables disagree: this is a fault of Lace SDN, please report it"
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Network,
         Node,
         RoutingPolicy,
+        Service,
         ServicePolicy,
     )
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 class ClusterState:
     """All objects, each tuple in order of (namespace,) name; names are unique, keys of networks too.
 
-    The node and network of every endpoint and allocation exist; an endpoint's addresses lie in its network's prefixes.
+    The node and network of every endpoint, allocation and service exist; an endpoint's addresses lie in its network's
+    prefixes. No two services share a VIP, and no VIP lies in the prefix of a pod network.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -36,6 +38,7 @@ class ClusterState:
     binding_policies: tuple[BindingPolicy, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     allocations: tuple[Allocation, ...] = ()
+    services: tuple[Service, ...] = ()
 
     @cached_property
     def network_by_name(self) -> Mapping[str, Network]:
@@ -48,6 +51,14 @@ class ClusterState:
     @cached_property
     def endpoint_by_id(self) -> Mapping[str, Endpoint]:
         return {endpoint.id: endpoint for endpoint in self.endpoints}
+
+    @cached_property
+    def service_by_id(self) -> Mapping[str, Service]:
+        return {service.id: service for service in self.services}
+
+    @cached_property
+    def namespace_by_name(self) -> Mapping[str, Namespace]:
+        return {namespace.name: namespace for namespace in self.namespaces}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ Prefix = IPv4Network | IPv6Network
 MAX_NETWORK_KEY = 0xFFFFFF
 """Network keys are OVS tunnel keys of 24 bits (RFC 8926 section 3.4: VNI)."""
 
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
 DEFAULT_NETWORK = "default"
 """The Network of objects that no NetworkBindingPolicy binds, if it exists."""
 
@@ -30,6 +32,8 @@ class NetworkType(StrEnum):
 class Protocol(StrEnum):
     TCP = "TCP"
     UDP = "UDP"
+    SCTP = "SCTP"
+    """Of Services only: nothing here listens or probes with it."""
     ICMP = "ICMP"
     """ICMP echo: ICMP for IPv4, ICMPv6 for IPv6."""
 
@@ -108,6 +112,11 @@ class Node:
     addresses: tuple[Address, ...]
     labels: Labels = NO_LABELS
 
+    @property
+    def zone(self) -> str:
+        """Its topology zone; "" without one (Kubernetes: Well-Known Labels)."""
+        return dict(self.labels).get(ZONE_LABEL, "")
+
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
@@ -170,3 +179,53 @@ class Allocation:
     network: str
     node: str
     block: Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An endpoint of a Service's port: one address of an EndpointSlice, in the Service's network.
+
+    ``node`` and ``pod`` (``namespace/name``) are "" where they are not known. ``for_zones`` and ``for_nodes`` are its
+    hints: given by the slice, or following from ``trafficDistribution`` (Kubernetes: EndpointSlice v1, EndpointHints).
+    """
+
+    address: Address
+    port: int
+    node: str = ""
+    pod: str = ""
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    for_zones: tuple[str, ...] = ()
+    for_nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port of a Service's VIPs. ``backends`` of both families, in order of (IP version, address, port), each pair once."""
+
+    protocol: Protocol
+    number: int
+    name: str = ""
+    backends: tuple[Backend, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service with a VIP, in the one network that its backends are in. ``vips``: its cluster IPs, one a family, IPv4 first.
+
+    ``affinity_seconds``: 0 for none. ``is_local``: ``internalTrafficPolicy`` is Local. Ports in order of (number, protocol).
+    """
+
+    namespace: str
+    name: str
+    network: str
+    vips: tuple[Address, ...]
+    ports: tuple[ServicePort, ...] = ()
+    affinity_seconds: int = 0
+    is_local: bool = False
+    created: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.namespace}/{self.name}"

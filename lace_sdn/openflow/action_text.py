@@ -7,12 +7,15 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from lace_sdn.openflow.actions import (
+    LEARNED_PRIORITY,
     SET_NAMES,
+    Controller,
     Ct,
     DecTtl,
     Goto,
     GroupAction,
     InPort,
+    Learn,
     Move,
     Nat,
     Output,
@@ -22,7 +25,7 @@ from lace_sdn.openflow.actions import (
     Resubmit,
     SetField,
 )
-from lace_sdn.openflow.fields import FIELD_BY_NAME, FIELD_BY_NXM, Field, Port, Slice
+from lace_sdn.openflow.fields import FIELD_BY_NAME, FIELD_BY_NXM, Field, Port, Slice, Term
 from lace_sdn.openflow.match import parse_number, parse_value
 
 if TYPE_CHECKING:
@@ -144,6 +147,36 @@ def _executed(text: str) -> Iterator[SetField | Move]:
         yield action
 
 
+def _learn(text: str) -> Learn:
+    numbers = {"table": 1, "idle_timeout": 0, "hard_timeout": 0, "priority": LEARNED_PRIORITY, "cookie": 0}
+    matches: list[Term | Slice] = []
+    loads = []
+    delete_learned = False
+    for part in filter(None, _split(text)):
+        name, found, value = part.partition("=")
+        if name in numbers:
+            numbers[name] = parse_number(value, part)
+        elif part == "delete_learned":
+            delete_learned = True
+        elif part.startswith("load:"):
+            loads.append(_move(part.removeprefix("load:")))
+        elif found:
+            matches.append(_learned_term(name, value))
+        else:
+            matches.append(parse_slice(part))
+    return Learn(**numbers, delete_learned=delete_learned, matches=tuple(matches), loads=tuple(loads))
+
+
+def _learned_term(name: str, value: str) -> Term:
+    field = FIELD_BY_SET_NAME.get(name) or FIELD_BY_NAME.get(name)
+    if field is None:
+        raise ValueError(f"{name!r} is no field; FIELD=VALUE is expected")
+    number, mask = parse_value(field, value)
+    if mask != field.all_ones:
+        raise ValueError(f"{name}={value}: a whole field is expected")
+    return Term(field, number, mask)
+
+
 def _nat(text: str) -> Nat:
     if text == "nat":
         return Nat()
@@ -167,4 +200,6 @@ _READERS: Final[dict[str, Callable[[str], Action]]] = {
     "output": _output,
     "group": lambda text: GroupAction(parse_number(text, text)),
     "ct": _ct,
+    "CONTROLLER": lambda text: Controller(parse_number(text, text)),
+    "learn": _learn,
 }

@@ -15,6 +15,7 @@ from lace_sdn.openflow.fields import (
     Field,
     Port,
     Slice,
+    Term,
 )
 from lace_sdn.openflow.match import format_mask, format_value
 
@@ -29,6 +30,10 @@ SET_NAMES: Final[dict[Field, str]] = {
     IPV4_SRC: "ip_src",
     IPV4_DST: "ip_dst",
 }
+
+
+LEARNED_PRIORITY: Final = 0x8000
+"""Of a learned flow, where a dump does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,16 @@ class OutputTo:
 
 
 @dataclass(frozen=True, slots=True)
+class Controller:
+    """To the controller, the first ``max_len`` octets of the packet (OpenFlow 1.5.1 section 7.2.8, output action)."""
+
+    max_len: int
+
+    def __str__(self) -> str:
+        return f"CONTROLLER:{self.max_len}"
+
+
+@dataclass(frozen=True, slots=True)
 class InPort:
     """Back to the port the packet came from."""
 
@@ -181,8 +196,56 @@ class Ct:
         return f"ct({','.join(parts)})"
 
 
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """Put a flow into ``table`` (ovs-actions(7), "The learn action"); timeouts in seconds, 0 for none.
+
+    ``matches``: a term of a whole field, or a slice that must be as in this packet. ``loads``: what the flow then loads, with
+    the values of this packet's sources. ``delete_learned``: it goes with the last flow that learns with this table and cookie.
+    """
+
+    table: int
+    priority: int
+    cookie: int
+    idle_timeout: int = 0
+    hard_timeout: int = 0
+    delete_learned: bool = False
+    matches: tuple[Term | Slice, ...] = ()
+    loads: tuple[Move, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"table={self.table}"]
+        parts += [f"idle_timeout={self.idle_timeout}"] if self.idle_timeout else []
+        parts += [f"hard_timeout={self.hard_timeout}"] if self.hard_timeout else []
+        parts += [f"priority={self.priority}"] if self.priority != LEARNED_PRIORITY else []
+        parts += ["delete_learned"] if self.delete_learned else []
+        parts += [f"cookie={self.cookie:#x}"] if self.cookie else []
+        parts += map(_learned_match, self.matches)
+        parts += [f"load:{each.source}->{each.target}" for each in self.loads]
+        return f"learn({','.join(parts)})"
+
+
+def _learned_match(each: Term | Slice) -> str:
+    if isinstance(each, Slice):
+        return str(each)
+    return f"{SET_NAMES.get(each.field, each.field.name)}={format_value(each.field, each.value)}"
+
+
 Action = (
-    SetField | Move | Push | Pop | Resubmit | Goto | Output | OutputTo | InPort | DecTtl | GroupAction | Ct
+    SetField
+    | Move
+    | Push
+    | Pop
+    | Resubmit
+    | Goto
+    | Output
+    | OutputTo
+    | Controller
+    | InPort
+    | DecTtl
+    | GroupAction
+    | Ct
+    | Learn
 )
 Actions = tuple[Action, ...]
 """In order; a ``Goto`` only at the end (it is an instruction). No action at all: drop."""

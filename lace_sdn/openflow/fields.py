@@ -131,6 +131,8 @@ TCP_SRC = Field("tcp_src", "NXM_OF_TCP_SRC", (BASIC, 13), 16, Form.DECIMAL)
 TCP_DST = Field("tcp_dst", "NXM_OF_TCP_DST", (BASIC, 14), 16, Form.DECIMAL)
 UDP_SRC = Field("udp_src", "NXM_OF_UDP_SRC", (BASIC, 15), 16, Form.DECIMAL)
 UDP_DST = Field("udp_dst", "NXM_OF_UDP_DST", (BASIC, 16), 16, Form.DECIMAL)
+SCTP_SRC = Field("sctp_src", "OXM_OF_SCTP_SRC", (BASIC, 17), 16, Form.DECIMAL)
+SCTP_DST = Field("sctp_dst", "OXM_OF_SCTP_DST", (BASIC, 18), 16, Form.DECIMAL)
 ICMP_TYPE = Field("icmp_type", "NXM_OF_ICMP_TYPE", (BASIC, 19), 8, Form.DECIMAL)
 ICMP_CODE = Field("icmp_code", "NXM_OF_ICMP_CODE", (BASIC, 20), 8, Form.DECIMAL)
 ICMPV6_TYPE = Field("icmpv6_type", "NXM_NX_ICMPV6_TYPE", (BASIC, 29), 8, Form.DECIMAL)
@@ -158,7 +160,7 @@ class EthType:
 class Port:
     """Reserved port numbers (OpenFlow 1.5.1 section 7.2.1) that may stand in a match or an action."""
 
-    IN_PORT, LOCAL, ANY = 0xFFFFFFF8, 0xFFFFFFFE, 0xFFFFFFFF
+    IN_PORT, CONTROLLER, LOCAL, ANY = 0xFFFFFFF8, 0xFFFFFFFD, 0xFFFFFFFE, 0xFFFFFFFF
     NAMES: ClassVar = {0xFFFFFFFA: "NORMAL", 0xFFFFFFFB: "FLOOD", 0xFFFFFFFC: "ALL", 0xFFFFFFFE: "LOCAL"}
 
 

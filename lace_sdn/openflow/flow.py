@@ -68,6 +68,8 @@ FlowKey = tuple[int, int, "Match"]
 
 COOKIE_OWNER = 0x1ACE
 """The upper 16 bits of every cookie of ours; flows with others belong to somebody else and are left alone."""
+LEARNED_CATEGORY = 7
+"""The 8 bits below them, of flows that the switch learned by a flow of ours: no part of any program."""
 
 
 DEFAULT_PRIORITY = 0x8000
@@ -118,12 +120,14 @@ class Bucket:
 class Group:
     """A select group. ``hash_fields``: names of the fields hashed (selection method hash); () = dp_hash.
 
+    ``hash_param``: what the method starts from; groups behind each other need different ones, or their choices are alike.
     The names are put in the form and order in which dumps show them. Raises ValueError for a name that is no field's.
     """
 
     id: int
     buckets: tuple[Bucket, ...]
     hash_fields: tuple[str, ...] = ()
+    hash_param: int = 0
     owner: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -131,11 +135,13 @@ class Group:
             object.__setattr__(self, "hash_fields", canonical_hash_fields(self.hash_fields))
 
     def __str__(self) -> str:
-        method = "dp_hash"
+        method = "hash" if self.hash_fields else "dp_hash"
+        if self.hash_param:
+            method += f",selection_method_param={self.hash_param}"
         if self.hash_fields:
             # A single field stands without parentheses.
             names = ",".join(self.hash_fields)
-            method = f"hash,fields({names})" if len(self.hash_fields) > 1 else f"hash,fields={names}"
+            method += f",fields({names})" if len(self.hash_fields) > 1 else f",fields={names}"
         return ",".join(
             (f"group_id={self.id},type=select,selection_method={method}", *map(str, self.buckets))
         )

@@ -15,6 +15,8 @@ from lace_sdn.openflow.fields import (
     ICMPV6_TYPE,
     IN_PORT,
     IP_PROTO,
+    SCTP_DST,
+    SCTP_SRC,
     TCP_DST,
     TCP_SRC,
     UDP_DST,
@@ -133,7 +135,7 @@ def _format_port(each: Term) -> str:
 
 
 def _format_transport(each: Term) -> str:
-    name = "tp_src" if each.field in (TCP_SRC, UDP_SRC) else "tp_dst"
+    name = "tp_src" if each.field in (TCP_SRC, UDP_SRC, SCTP_SRC) else "tp_dst"
     if each.mask == each.field.all_ones:
         return f"{name}={each.value}"
     return f"{name}={each.value:#x}/{each.mask:#x}"
@@ -152,6 +154,8 @@ _SPECIAL: Final[dict[Field, Callable[[Term], str]]] = {
     TCP_DST: _format_transport,
     UDP_SRC: _format_transport,
     UDP_DST: _format_transport,
+    SCTP_SRC: _format_transport,
+    SCTP_DST: _format_transport,
     ICMPV6_TYPE: _format_icmpv6,
     ICMPV6_CODE: _format_icmpv6,
 }

@@ -19,6 +19,8 @@ from lace_sdn.openflow.fields import (
     ICMPV6_TYPE,
     IN_PORT,
     IP_PROTO,
+    SCTP_DST,
+    SCTP_SRC,
     TCP_DST,
     TCP_SRC,
     UDP_DST,
@@ -45,6 +47,8 @@ _BY_PROTOCOL: Final[dict[tuple[str, int], Field]] = {
     ("tp_dst", IpProto.TCP): TCP_DST,
     ("tp_src", IpProto.UDP): UDP_SRC,
     ("tp_dst", IpProto.UDP): UDP_DST,
+    ("tp_src", IpProto.SCTP): SCTP_SRC,
+    ("tp_dst", IpProto.SCTP): SCTP_DST,
     ("icmp_type", IpProto.ICMP): ICMP_TYPE,
     ("icmp_code", IpProto.ICMP): ICMP_CODE,
     ("icmp_type", IpProto.ICMPV6): ICMPV6_TYPE,
@@ -140,7 +144,7 @@ def parse_group(text: str) -> Group:
     listed = _FIELD_LIST.search(head)
     names = (listed[1] or listed[2] or "") if listed else ""
     options = dict(each.strip().partition("=")[::2] for each in _FIELD_LIST.sub("", head).split(","))
-    unknown = options.keys() - {"group_id", "type", "selection_method"}
+    unknown = options.keys() - {"group_id", "type", "selection_method", "selection_method_param"}
     if unknown or options.get("type") != "select" or options.get("selection_method") not in _METHODS:
         raise ValueError(
             f"{text.strip()!r} is no group of ours: group_id, type=select, selection_method=hash or dp_hash are expected"
@@ -149,6 +153,7 @@ def parse_group(text: str) -> Group:
         parse_number(options.get("group_id", ""), text.strip()),
         tuple(map(_bucket, buckets)),
         tuple(name.strip() for name in names.split(",") if name.strip()),
+        parse_number(options.get("selection_method_param", "0"), text.strip()),
         owner=comment.strip(),
     )
 

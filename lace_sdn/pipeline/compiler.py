@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from lace_sdn.openflow.flow import BridgeProgram, Flow, program
+from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, program
 from lace_sdn.pipeline.endpoints import LocalEndpoint
 from lace_sdn.pipeline.fixed import Fixed
 from lace_sdn.pipeline.relation_rows import (
@@ -21,28 +21,35 @@ from lace_sdn.pipeline.relation_rows import (
     EstablishedResponder,
     OwnNetwork,
 )
+from lace_sdn.pipeline.service_units import ServiceScope, backends_by_node, service_units
 from lace_sdn.pipeline.tunnels import Peer, RemoteRoute, TunnelArrival
+from lace_sdn.pipeline.unit import GroupUnit
 from lace_sdn.policy.relations import Relations, resolve
+from lace_sdn.policy.services import ServiceAccess, resolve_services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lace_sdn.model.cluster import ClusterState
     from lace_sdn.model.objects import Address, Endpoint, Network, Prefix
+    from lace_sdn.pipeline.service_units import Backed
     from lace_sdn.pipeline.unit import Unit
     from lace_sdn.policy.relations import PolicyClass
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A state with what all its nodes share: relations, and where the addresses of each network lie."""
+    """A state with what all its nodes share: relations, access to Services, and where the addresses of each network lie."""
 
     state: ClusterState
     relations: Relations
+    access: ServiceAccess
     endpoints_of: Mapping[str, tuple[Endpoint, ...]]
     """By node."""
     homes_of: Mapping[str, tuple[tuple[Prefix, str], ...]]
     """By network: (block or single address, node)."""
+    backed_on: Mapping[str, tuple[Backed, ...]]
+    """By node: endpoints of Services that are pods there."""
 
     @classmethod
     def of(cls, state: ClusterState) -> Cluster:
@@ -60,11 +67,14 @@ class Cluster:
                 for address in endpoint.addresses
                 if not any(address in block for block in own)
             )
+        relations = resolve(state)
         return cls(
             state,
-            resolve(state),
+            relations,
+            resolve_services(state, relations),
             {node: tuple(each) for node, each in by_node.items()},
             {network: tuple(each) for network, each in homes.items()},
+            backends_by_node(state),
         )
 
 
@@ -91,22 +101,34 @@ def compile_node(state: ClusterState, node: str, ports: Mapping[str, int]) -> Br
 
 
 class NodeCompiler:
-    """Compiles one node again and again; a unit whose inputs did not change keeps its flows."""
+    """Compiles one node again and again; a unit whose inputs did not change keeps its flows and groups.
 
-    def __init__(self, node: str) -> None:
+    ``sctp``: whether the datapath tracks SCTP by its ports; without, Services of SCTP are left out.
+    """
+
+    def __init__(self, node: str, *, sctp: bool = True) -> None:
         self.node = node
-        self._flows: dict[Unit, tuple[Flow, ...]] = {}
+        self._sctp = sctp
+        self._parts: dict[Unit, tuple[tuple[Flow, ...], tuple[Group, ...]]] = {}
 
     def compile(self, cluster: Cluster, ports: Mapping[str, int]) -> BridgeProgram:
         """The program for the present state alone: what was compiled before only saves time."""
-        known = self._flows
-        self._flows = {
-            unit: known.get(unit) or tuple(unit.flows()) for unit in units(cluster, self.node, ports)
+        known = self._parts
+        self._parts = {
+            unit: known.get(unit) or _parts(unit)
+            for unit in units(cluster, self.node, ports, sctp=self._sctp)
         }
-        return program(flow for flows in self._flows.values() for flow in flows)
+        parts = self._parts.values()
+        return program(
+            (flow for flows, _ in parts for flow in flows), (group for _, groups in parts for group in groups)
+        )
 
 
-def units(cluster: Cluster, node: str, ports: Mapping[str, int]) -> Iterator[Unit]:
+def _parts(unit: Unit) -> tuple[tuple[Flow, ...], tuple[Group, ...]]:
+    return tuple(unit.flows()), tuple(unit.select_groups()) if isinstance(unit, GroupUnit) else ()
+
+
+def units(cluster: Cluster, node: str, ports: Mapping[str, int], *, sctp: bool) -> Iterator[Unit]:
     """The units that ``node`` needs; each once."""
     yield Fixed()
     networks = cluster.state.network_by_name
@@ -114,13 +136,17 @@ def units(cluster: Cluster, node: str, ports: Mapping[str, int]) -> Iterator[Uni
     for each in local:
         network = networks[each.network]
         yield LocalEndpoint(each.id, network.name, network.key, ports[each.id], each.mac, each.addresses)
-    scope = Scope.of(cluster.relations, frozenset(endpoint.network for endpoint in local))
+    scope = Scope.of(cluster, node, local)
     for name in sorted(scope.local):
         network = networks[name]
         yield OwnNetwork(name, network.key, network.prefixes)
         yield TunnelArrival(name, network.key)
     yield from _relations(scope, networks)
     yield from _remote(cluster, node, scope)
+    place = cluster.state.node_by_name.get(node)
+    if place is not None:
+        hosted = {each.id: (each, ports[each.id]) for each in local}
+        yield from service_units(scope.services, cluster.state, place, hosted, sctp=sctp)
 
 
 @dataclass(frozen=True)
@@ -132,22 +158,29 @@ class Scope:
     """Classes of local networks: all they reach counts."""
     inbound: tuple[PolicyClass, ...]
     """Classes that reach a local network: all their members count."""
+    services: ServiceScope
 
     @classmethod
-    def of(cls, relations: Relations, local: frozenset[str]) -> Scope:
+    def of(cls, cluster: Cluster, node: str, hosted: Sequence[Endpoint]) -> Scope:
+        """``hosted``: the endpoints of ``node`` that have a port."""
+        local = frozenset(endpoint.network for endpoint in hosted)
+        ids = {endpoint.id for endpoint in hosted}
+        backed = tuple(each for each in cluster.backed_on.get(node, ()) if each.backend.pod in ids)
+        classes = cluster.relations.classes
         return cls(
             local,
-            tuple(each for each in relations.classes if not local.isdisjoint(each.members)),
-            tuple(each for each in relations.classes if not local.isdisjoint(each.reach)),
+            tuple(each for each in classes if not local.isdisjoint(each.members)),
+            tuple(each for each in classes if not local.isdisjoint(each.reach)),
+            ServiceScope.of(cluster.access, cluster.state.services, local, backed),
         )
 
     @property
     def initiators(self) -> frozenset[str]:
-        return self.local.union(*(each.members for each in self.inbound))
+        return self.local.union(self.services.initiators, *(each.members for each in self.inbound))
 
     @property
     def responders(self) -> frozenset[str]:
-        return self.local.union(*(each.reach for each in self.outbound))
+        return self.local.union(self.services.responders, *(each.reach for each in self.outbound))
 
 
 def _relations(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Unit]:
@@ -156,10 +189,8 @@ def _relations(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Unit]:
         yield EstablishedInitiator(name, networks[name].key)
     for name in sorted(responders):
         yield EstablishedResponder(name, networks[name].key)
+    yield from _class_members(scope, networks)
     for each in {each.number: each for each in scope.outbound + scope.inbound}.values():
-        for name in each.members:
-            if name in initiators:
-                yield ClassMember(name, networks[name].key, each.number)
         senders = scope.local.intersection(each.members)
         for name, policy in each.reach.items():
             network = networks[name]
@@ -169,6 +200,13 @@ def _relations(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Unit]:
             others = senders if name not in scope.local else set(each.members)
             if others - {name}:
                 yield ClassPermit(each.number, policy, name, network.key)
+
+
+def _class_members(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Unit]:
+    policy = {name: each.number for each in scope.outbound + scope.inbound for name in each.members}
+    service = {name: each.number for each in scope.services.classes for name in each.members}
+    for name in sorted(scope.initiators & (policy.keys() | service.keys())):
+        yield ClassMember(name, networks[name].key, policy.get(name, 0), service.get(name, 0))
 
 
 def _remote(cluster: Cluster, node: str, scope: Scope) -> Iterator[Unit]:

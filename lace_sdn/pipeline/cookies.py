@@ -6,7 +6,9 @@ import hashlib
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from lace_sdn.openflow.flow import COOKIE_OWNER
+from lace_sdn.openflow.flow import COOKIE_OWNER, LEARNED_CATEGORY
+from lace_sdn.policy.numbers import numbers
+from lace_sdn.policy.services import port_name
 
 if TYPE_CHECKING:
     from lace_sdn.model.cluster import ClusterState
@@ -20,6 +22,11 @@ class Category(IntEnum):
     NETWORK = 3
     ENDPOINT = 4
     POLICY_CLASS = 5
+    SERVICE = 6
+    """The object is the number of a Service's port, or of the Service's name where a flow is about all its ports."""
+    AFFINITY = LEARNED_CATEGORY
+    """What the switch learned by itself: which endpoint a client of a Service's port had."""
+    SERVICE_CLASS = 8
 
 
 def cookie(category: Category, object_id: int = 0) -> int:
@@ -53,8 +60,20 @@ def describe(value: int, state: ClusterState) -> str:
             names = [f"Pod {each.id}" for each in state.endpoints if name_id(each.id) == object_id]
         case Category.NETWORK:
             names = [f"Network {network.name}" for network in state.networks if network.key == object_id]
-        case Category.POLICY_CLASS:
+        case Category.POLICY_CLASS | Category.SERVICE_CLASS as category:
+            kind = "policy" if category is Category.POLICY_CLASS else "service"
             names = [
-                f"policy class of Network {each.name}" for each in state.networks if each.key == object_id
+                f"{kind} class of Network {each.name}" for each in state.networks if each.key == object_id
             ]
+        case Category.SERVICE:
+            names = [f"Service {name}" for name in _services(state, object_id)]
+        case Category.AFFINITY:
+            names = [f"client of Service {name} (learned)" for name in _services(state, object_id)]
     return " or ".join(names) or f"gone ({object_id:#x})"
+
+
+def _services(state: ClusterState, object_id: int) -> list[str]:
+    """Services by the number of their name, and their ports by their own number."""
+    ports = numbers(port_name(service, port) for service in state.services for port in service.ports)
+    by_name = [service.id for service in state.services if name_id(service.id) == object_id]
+    return [*by_name, *(name for name, number in ports.items() if number == object_id)]

@@ -61,7 +61,7 @@ class LocalEndpoint:
                 tables.SPOOF_GUARD,
                 Priority.NORMAL,
                 Match(port, term(ETH_SRC, ether), term(ETH_DST, GATEWAY_ETHER), *source_is(address)),
-                Goto(tables.SOURCE_CONNTRACK.number),
+                Goto(tables.HAIRPIN_RETURN.number),
             )
             if address.version == 4:
                 yield owner.flow(
@@ -75,15 +75,18 @@ class LocalEndpoint:
                 tables.ROUTE,
                 Priority.ROUTE + host.prefixlen,
                 Match(DESTINATION_NETWORK.equals(self.network_key), *destination_in(host)),
-                *self._deliver(ether),
+                *deliver(ether, self.ofport),
             )
 
-    def _deliver(self, ether: int) -> tuple[Action, ...]:
-        return (
-            SetField(ETH_SRC, GATEWAY_ETHER),
-            SetField(ETH_DST, ether),
-            DecTtl(),
-            OUTPUT_PORT.set(self.ofport),
-            DESTINATION_TYPE.set(DestinationType.LOCAL),
-            Goto(tables.SOURCE_COMMIT.number),
-        )
+
+def deliver(ether: int, port: int, *more: Action) -> tuple[Action, ...]:
+    """To the pod with the MAC ``ether``; ``port`` is that to put out by, and its zone."""
+    return (
+        SetField(ETH_SRC, GATEWAY_ETHER),
+        SetField(ETH_DST, ether),
+        DecTtl(),
+        OUTPUT_PORT.set(port),
+        DESTINATION_TYPE.set(DestinationType.LOCAL),
+        *more,
+        Goto(tables.SOURCE_COMMIT.number),
+    )

@@ -5,36 +5,71 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lace_sdn.openflow.actions import Action, Ct, Goto, InPort, Move, OutputTo, Resubmit, SetField
-from lace_sdn.openflow.fields import ARP_OP, ARP_SHA, ARP_SPA, ARP_THA, ARP_TPA, ETH_DST, ETH_SRC
+from lace_sdn.openflow.actions import (
+    Action,
+    Controller,
+    Ct,
+    Goto,
+    InPort,
+    Move,
+    Nat,
+    OutputTo,
+    Resubmit,
+    SetField,
+)
+from lace_sdn.openflow.fields import (
+    ARP_OP,
+    ARP_SHA,
+    ARP_SPA,
+    ARP_THA,
+    ARP_TPA,
+    ETH_DST,
+    ETH_SRC,
+    IP_PROTO,
+    IpProto,
+)
 from lace_sdn.openflow.match import Match, ct_state, term
 from lace_sdn.pipeline import tables
-from lace_sdn.pipeline.constants import GATEWAY_ETHER, GATEWAY_IPV4, Priority
+from lace_sdn.pipeline.constants import (
+    GATEWAY_ETHER,
+    GATEWAY_IPV4,
+    HAIRPIN_SOURCE,
+    REJECTED_OCTETS,
+    Priority,
+)
 from lace_sdn.pipeline.cookies import Category, cookie
-from lace_sdn.pipeline.packet import ARP, FAMILIES
+from lace_sdn.pipeline.packet import ARP, FAMILIES, destination_is
 from lace_sdn.pipeline.registers import (
     ADMITTED,
     DESTINATION_NETWORK,
     DESTINATION_TYPE,
     DESTINATION_ZONE,
+    HAIRPIN,
     INITIATOR,
     INITIATOR_CLASS,
     LOOKUP,
     OUTPUT_PORT,
     PERMITTED,
     RESPONDER,
+    SECOND_ZONE,
+    SERVICE_CLASS,
+    SERVICE_PORT,
+    SERVICE_SCOPE,
     SOURCE_NETWORK,
     SOURCE_TYPE,
     SOURCE_ZONE,
+    THROUGH,
+    TRANSLATED,
     DestinationType,
     SourceType,
 )
-from lace_sdn.pipeline.relation_rows import ask_permit
+from lace_sdn.pipeline.relation_rows import SCOPE_OF_CONNECTION, ask_permit
 from lace_sdn.pipeline.unit import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lace_sdn.model.objects import Address
     from lace_sdn.openflow.flow import Flow
     from lace_sdn.pipeline.registers import RegField
 
@@ -42,12 +77,20 @@ ARP_REQUEST, ARP_REPLY = 1, 2
 
 OWNER = Owner(cookie(Category.PIPELINE), "pipeline")
 
-ADMIT = (ADMITTED.set(1), SOURCE_NETWORK.copy_to(INITIATOR), DESTINATION_NETWORK.copy_to(RESPONDER))
-"""What a commit writes: the connection is admitted, and who started it to whom (ovs-actions(7), exec)."""
+PARTIES = (
+    SOURCE_NETWORK.copy_to(INITIATOR),
+    DESTINATION_NETWORK.copy_to(RESPONDER),
+    SERVICE_PORT.copy_to(THROUGH),
+)
+ADMIT = (ADMITTED.set(1), *PARTIES)
+"""What a commit writes: the connection is admitted, who started it to whom, and through which Service (ovs-actions(7), exec)."""
 
 NEW, INVALID = ct_state("+new+trk"), ct_state("+inv+trk")
 ORIGINAL, REPLY, TRACKED = ct_state("-rpl+trk"), ct_state("+rpl+trk"), ct_state("+trk")
-IS_ADMITTED = ADMITTED.equals(1)
+IS_ADMITTED, IS_NOT_ADMITTED = ADMITTED.equals(1), ADMITTED.equals(0)
+IS_DIRECT = (IS_NOT_ADMITTED, TRANSLATED.equals(0))
+IS_TRANSLATED = (IS_NOT_ADMITTED, TRANSLATED.equals(1))
+"""Translated and not admitted: the first packets through a VIP, also when an earlier one ended between the two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +100,7 @@ class Fixed:
     def flows(self) -> Iterator[Flow]:
         yield _arp_responder()
         yield from _source_half()
+        yield from _services()
         yield from _destination_half()
         yield from _subroutines()
 
@@ -79,26 +123,10 @@ def _arp_responder() -> Flow:
 
 
 def _source_half() -> Iterator[Flow]:
+    yield from _hairpin_return()
     for ip in FAMILIES:
         yield _track(tables.SOURCE_CONNTRACK, Match(ip), SOURCE_ZONE, tables.SOURCE_STATE)
-    yield OWNER.flow(tables.SOURCE_STATE, Priority.DROP, Match(INVALID))
-    for direction, other_end in ((ORIGINAL, RESPONDER), (REPLY, INITIATOR)):
-        yield OWNER.flow(
-            tables.SOURCE_STATE,
-            Priority.ESTABLISHED,
-            Match(direction, IS_ADMITTED),
-            other_end.copy_to(DESTINATION_NETWORK),
-            Resubmit(tables.PERMIT_ESTABLISHED.number),
-            Goto(tables.SOURCE_GATE.number),
-        )
-    yield OWNER.flow(
-        tables.SOURCE_STATE,
-        Priority.NEW,
-        Match(NEW),
-        SOURCE_NETWORK.copy_to(LOOKUP),
-        Resubmit(tables.POLICY_CLASS.number),
-        Goto(tables.DESTINATION_NETWORK.number),
-    )
+    yield from _source_state()
     yield _gate(tables.SOURCE_GATE, tables.ROUTE)
     yield OWNER.flow(
         tables.SOURCE_COMMIT,
@@ -106,7 +134,12 @@ def _source_half() -> Iterator[Flow]:
         Match(SOURCE_TYPE.equals(SourceType.TUNNEL)),
         Goto(tables.DISPATCH.number),
     )
-    yield from _commit(tables.SOURCE_COMMIT, SOURCE_ZONE, tables.DISPATCH)
+    # Without nat(src) a client port used for a VIP and for its endpoint directly would make two connections with one reply.
+    yield from _commit(
+        tables.SOURCE_COMMIT, Match(NEW, *IS_DIRECT), SOURCE_ZONE, tables.DISPATCH, Nat(is_source=True)
+    )
+    yield from _commit(tables.SOURCE_COMMIT, Match(ORIGINAL, *IS_TRANSLATED), SOURCE_ZONE, tables.DISPATCH)
+    yield _onward(tables.SOURCE_COMMIT, tables.DISPATCH)
     for ip in FAMILIES:
         yield _track(
             tables.DISPATCH,
@@ -123,20 +156,112 @@ def _source_half() -> Iterator[Flow]:
     )
 
 
+def _hairpin_return() -> Iterator[Flow]:
+    """A pod that called itself answers to the address it saw; as the server it has a zone of its own."""
+    for source in HAIRPIN_SOURCE.values():
+        yield OWNER.flow(
+            tables.HAIRPIN_RETURN,
+            Priority.LOW,
+            Match(*destination_is(source)),
+            SECOND_ZONE.set(1),
+            HAIRPIN.set(1),
+            Goto(tables.SOURCE_CONNTRACK.number),
+        )
+    yield _onward(tables.HAIRPIN_RETURN, tables.SOURCE_CONNTRACK)
+
+
+def _source_state() -> Iterator[Flow]:
+    table = tables.SOURCE_STATE
+    yield OWNER.flow(table, Priority.DROP, Match(INVALID))
+    for direction, other_end in ((ORIGINAL, RESPONDER), (REPLY, INITIATOR)):
+        yield OWNER.flow(
+            table,
+            Priority.ESTABLISHED,
+            Match(direction, IS_ADMITTED),
+            other_end.copy_to(DESTINATION_NETWORK),
+            THROUGH.copy_to(SERVICE_PORT),
+            Resubmit(tables.PERMIT_ESTABLISHED.number),
+            Goto(tables.SOURCE_GATE.number),
+        )
+    yield OWNER.flow(
+        table,
+        Priority.TRANSLATED,
+        Match(ORIGINAL, *IS_TRANSLATED),
+        RESPONDER.copy_to(DESTINATION_NETWORK),
+        THROUGH.copy_to(SERVICE_PORT),
+        Goto(tables.SERVICE_ADMIT.number),
+    )
+    yield OWNER.flow(
+        table,
+        Priority.NEW,
+        Match(NEW),
+        SOURCE_NETWORK.copy_to(LOOKUP),
+        Resubmit(tables.POLICY_CLASS.number),
+        Goto(tables.SERVICE_VIP.number),
+    )
+
+
+def _services() -> Iterator[Flow]:
+    """The ways between the tables of Services; who and where is in rows of their own."""
+    yield _onward(tables.SERVICE_VIP, tables.DESTINATION_NETWORK)
+    yield OWNER.flow(
+        tables.SERVICE_GATE,
+        Priority.LOW,
+        Match(PERMITTED.equals(1)),
+        PERMITTED.set(0),
+        Goto(tables.SERVICE_PORT.number),
+    )
+    yield _onward(tables.SERVICE_PORT, tables.REJECT)
+    yield OWNER.flow(
+        tables.SERVICE_ADMIT,
+        Priority.DEFAULT,
+        Match(),
+        DESTINATION_NETWORK.copy_to(LOOKUP),
+        SCOPE_OF_CONNECTION,
+        Resubmit(tables.PERMIT_NEW.number),
+        Goto(tables.SOURCE_GATE.number),
+    )
+    for ip in FAMILIES:
+        for protocol in (IpProto.TCP, IpProto.UDP):
+            yield OWNER.flow(
+                tables.REJECT, Priority.LOW, Match(ip, term(IP_PROTO, protocol)), Controller(REJECTED_OCTETS)
+            )
+
+
 def _destination_half() -> Iterator[Flow]:
     table = tables.DESTINATION_STATE
     gate = Goto(tables.DESTINATION_GATE.number)
     yield OWNER.flow(table, Priority.DROP, Match(INVALID))
+    # The Service is that of this zone's connection: what a frame says of it counts for the first packet only.
     yield OWNER.flow(
         table,
         Priority.ESTABLISHED,
         Match(TRACKED, IS_ADMITTED),
+        THROUGH.copy_to(SERVICE_PORT),
         Resubmit(tables.PERMIT_ESTABLISHED.number),
         gate,
     )
-    yield OWNER.flow(table, Priority.NEW, Match(NEW), Resubmit(tables.PERMIT_NEW.number), gate)
+    yield OWNER.flow(
+        table,
+        Priority.NEW,
+        Match(NEW),
+        Resubmit(tables.LOCAL_BACKEND.number),
+        Resubmit(tables.PERMIT_NEW.number),
+        gate,
+    )
     yield _gate(tables.DESTINATION_GATE, tables.DESTINATION_COMMIT)
-    yield from _commit(tables.DESTINATION_COMMIT, DESTINATION_ZONE, tables.OUTPUT)
+    for ip, version in zip(FAMILIES, (4, 6), strict=True):
+        yield OWNER.flow(
+            tables.DESTINATION_COMMIT,
+            Priority.OWN_ADDRESS,
+            Match(ip, NEW, IS_NOT_ADMITTED, HAIRPIN.equals(1)),
+            admit_as(HAIRPIN_SOURCE[version]),
+        )
+    yield from _commit(
+        tables.DESTINATION_COMMIT, Match(NEW, IS_NOT_ADMITTED), DESTINATION_ZONE, tables.OUTPUT
+    )
+    yield _onward(tables.DESTINATION_COMMIT, tables.OUTPUT)
+    yield OWNER.flow(tables.OUTPUT, Priority.LOW, Match(HAIRPIN.equals(1)), InPort())
     yield OWNER.flow(tables.OUTPUT, Priority.DEFAULT, Match(), OutputTo(OUTPUT_PORT.slice))
 
 
@@ -144,25 +269,40 @@ def _subroutines() -> Iterator[Flow]:
     yield OWNER.flow(
         tables.PERMIT_NEW, Priority.DEFAULT, Match(), *ask_permit(SOURCE_NETWORK, DESTINATION_NETWORK)
     )
-    # A network without a class must not inherit the number that the register held before.
-    yield OWNER.flow(tables.POLICY_CLASS, Priority.DEFAULT, Match(), INITIATOR_CLASS.set(0))
+    # A network without a class, and a packet without a Service, must not inherit what a register held before.
+    yield OWNER.flow(
+        tables.POLICY_CLASS, Priority.DEFAULT, Match(), INITIATOR_CLASS.set(0), SERVICE_CLASS.set(0)
+    )
+    for table in (tables.SERVICE_SCOPE, tables.LOCAL_BACKEND):
+        yield OWNER.flow(table, Priority.DEFAULT, Match(), SERVICE_SCOPE.set(0))
 
 
 def _track(table: tables.Table, match: Match, zone: RegField, then: tables.Table, *before: Action) -> Flow:
-    return OWNER.flow(table, Priority.LOW, match, *before, Ct(zone.slice, then.number))
+    return OWNER.flow(table, Priority.LOW, match, *before, Ct(zone.slice, then.number, nat=Nat()))
 
 
 def _gate(table: tables.Table, then: tables.Table) -> Flow:
     return OWNER.flow(table, Priority.LOW, Match(PERMITTED.equals(1)), Goto(then.number))
 
 
-def _commit(table: tables.Table, zone: RegField, then: tables.Table) -> Iterator[Flow]:
-    """New connections are admitted in ``zone``; what is not new goes on as it is."""
+def _onward(table: tables.Table, then: tables.Table) -> Flow:
+    return OWNER.flow(table, Priority.DEFAULT, Match(), Goto(then.number))
+
+
+def _commit(
+    table: tables.Table, match: Match, zone: RegField, then: tables.Table, nat: Nat | None = None
+) -> Iterator[Flow]:
+    """What matches is admitted in ``zone``."""
     for ip in FAMILIES:
         yield OWNER.flow(
             table,
             Priority.ESTABLISHED,
-            Match(ip, NEW),
-            Ct(zone.slice, then.number, commit=True, execute=ADMIT),
+            Match(ip) & match,
+            Ct(zone.slice, then.number, commit=True, nat=nat, execute=ADMIT),
         )
-    yield OWNER.flow(table, Priority.DEFAULT, Match(), Goto(then.number))
+
+
+def admit_as(source: Address) -> Ct:
+    """Admit in the zone of the receiver's port, which then sees ``source`` as the client."""
+    nat = Nat(is_source=True, address=source)
+    return Ct(DESTINATION_ZONE.slice, tables.OUTPUT.number, commit=True, nat=nat, execute=ADMIT)

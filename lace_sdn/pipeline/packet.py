@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
 from lace_sdn.openflow.actions import SetField
@@ -40,6 +41,11 @@ def family(version: int) -> Term:
 def source_is(address: Address) -> tuple[Term, Term]:
     """Packets from exactly ``address``."""
     return family(address.version), term(IPV4_SRC if address.version == 4 else IPV6_SRC, int(address))
+
+
+def destination_is(address: Address) -> tuple[Term, Term]:
+    """Packets to exactly ``address``."""
+    return destination_in(ip_network(address))
 
 
 def destination_in(prefix: Prefix) -> tuple[Term, Term]:

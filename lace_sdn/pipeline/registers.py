@@ -49,37 +49,65 @@ SOURCE_TYPE = RegField("SourceType", REG[0], 0, 3, "1 pod, 2 tunnel, 3 gateway")
 MAY_ENTER_TUNNEL = RegField("MayEnterTunnel", REG[0], 0, 0, "lowest bit of SourceType: not from a tunnel")
 DESTINATION_TYPE = RegField("DestinationType", REG[0], 4, 7, "1 local port, 2 tunnel, 3 gateway")
 PERMITTED = RegField("Permitted", REG[0], 8, 8, "verdict of the relation tables; cleared between the halves")
+HAIRPIN = RegField("Hairpin", REG[0], 10, 10, "on its way back into the port it came from, through a VIP")
 SOURCE_NETWORK = RegField("SourceNetwork", REG[1], 0, 31, "network key of the sender")
 DESTINATION_NETWORK = RegField("DestinationNetwork", REG[2], 0, 31, "network key of the receiver")
 OUTPUT_PORT = RegField("OutputPort", REG[3], 0, 31, "ofport of the receiver, or of the tunnel")
 DESTINATION_ZONE = RegField(
-    "DestinationZone", REG[3], 0, 15, "conntrack zone of the receiver's port: its ofport"
+    "DestinationZone", REG[3], 0, 15, "conntrack zone of the receiver's port: its ofport, or its second zone"
 )
-SOURCE_ZONE = RegField("SourceZone", REG[6], 0, 15, "conntrack zone of the sender's port: its ofport")
+ENDPOINT = RegField("Endpoint", REG[4], 0, 31, "number of the chosen endpoint of a Service; 0 none yet")
+SOURCE_ZONE = RegField(
+    "SourceZone", REG[6], 0, 15, "conntrack zone of the sender's port: its ofport, or its second zone"
+)
+SECOND_ZONE = RegField(
+    "SecondZone", REG[6], 15, 15, "of SourceZone: the port's other zone, for its part as its own server"
+)
 INITIATOR_CLASS = RegField(
     "InitiatorClass", REG[7], 0, 31, "policy class of the initiator; 0 reaches only itself"
 )
+SERVICE_PORT = RegField(
+    "ServicePort", REG[8], 0, 31, "number of the Service's port that the connection came by; 0 none"
+)
+SERVICE_CLASS = RegField(
+    "ServiceClass", REG[9], 0, 31, "service class of the initiator; 0: no ServiceRoutingPolicy admits it"
+)
+SERVICE_SCOPE = RegField(
+    "ServiceScope", REG[10], 0, 31, "bit 31: a Service of the responder; below: number of its Namespace"
+)
+LIVE_SERVICE = RegField("LiveService", REG[10], 31, 31, "of ServiceScope: there is such a Service")
 LOOKUP = RegField(
     "Lookup", REG[11], 0, 31, "network that a relation table is asked about: initiator, then responder"
 )
 
 ADMITTED = RegField("Admitted", CT_MARK, 0, 0, "the connection was admitted by policy (not merely seen)")
+TRANSLATED = RegField("Translated", CT_MARK, 1, 1, "the connection's VIP was replaced by an endpoint")
 INITIATOR = RegField("Initiator", CT_LABEL, 0, 31, "network key of who started the connection")
 RESPONDER = RegField("Responder", CT_LABEL, 32, 63, "network key of whom it was started to")
+THROUGH = RegField("Through", CT_LABEL, 64, 95, "number of the Service's port it was started to; 0 none")
 
 REGISTERS: tuple[RegField, ...] = (
     SOURCE_TYPE,
     MAY_ENTER_TUNNEL,
     DESTINATION_TYPE,
     PERMITTED,
+    HAIRPIN,
     SOURCE_NETWORK,
     DESTINATION_NETWORK,
     OUTPUT_PORT,
     DESTINATION_ZONE,
+    ENDPOINT,
     SOURCE_ZONE,
+    SECOND_ZONE,
     INITIATOR_CLASS,
+    SERVICE_PORT,
+    SERVICE_CLASS,
+    SERVICE_SCOPE,
+    LIVE_SERVICE,
     LOOKUP,
     ADMITTED,
+    TRANSLATED,
     INITIATOR,
     RESPONDER,
+    THROUGH,
 )

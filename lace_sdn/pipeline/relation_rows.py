@@ -18,6 +18,7 @@ from lace_sdn.pipeline.registers import (
     LOOKUP,
     PERMITTED,
     RESPONDER,
+    SERVICE_CLASS,
     SOURCE_NETWORK,
 )
 from lace_sdn.pipeline.unit import Owner
@@ -31,18 +32,23 @@ if TYPE_CHECKING:
     from lace_sdn.pipeline.registers import RegField
 
 
-def ask_permit(initiator: RegField, responder: RegField) -> tuple[Action, ...]:
+def ask_permit(initiator: RegField, responder: RegField, *of_responder: Action) -> tuple[Action, ...]:
     """Set ``PERMITTED`` if the network in ``initiator`` may start connections to the one in ``responder``, now.
 
-    The class is looked up in the pass that uses it and never carried over a recirculation: its number may mean
-    something else after the next bundle.
+    Classes are looked up in the pass that uses them and never carried over a recirculation: their numbers may mean
+    something else after the next bundle. ``of_responder`` is done while ``LOOKUP`` is the responder.
     """
     return (
         initiator.copy_to(LOOKUP),
         Resubmit(tables.POLICY_CLASS.number),
         responder.copy_to(LOOKUP),
+        *of_responder,
         Resubmit(tables.PERMIT.number),
     )
+
+
+SCOPE_OF_CONNECTION = Resubmit(tables.SERVICE_SCOPE.number)
+"""The scope of the Service in ``SERVICE_PORT``, if it still is one of the responder."""
 
 
 def _network(name: str, key: int) -> Owner:
@@ -84,11 +90,12 @@ class OwnNetwork:
 
 @dataclass(frozen=True, slots=True)
 class ClassMember:
-    """A network that may initiate: the number of its policy class."""
+    """A network that may initiate: the numbers of its policy class and its service class, 0 for none."""
 
     name: str
     key: int
     policy_class: int
+    service_class: int
 
     def flows(self) -> Iterator[Flow]:
         yield _network(self.name, self.key).flow(
@@ -96,6 +103,7 @@ class ClassMember:
             Priority.NORMAL,
             Match(LOOKUP.equals(self.key)),
             INITIATOR_CLASS.set(self.policy_class),
+            SERVICE_CLASS.set(self.service_class),
         )
 
 
@@ -111,7 +119,7 @@ class EstablishedInitiator:
             tables.PERMIT_ESTABLISHED,
             Priority.NORMAL,
             Match(ct_state("-rpl+trk"), INITIATOR.equals(self.key), SOURCE_NETWORK.equals(self.key)),
-            *ask_permit(SOURCE_NETWORK, DESTINATION_NETWORK),
+            *ask_permit(SOURCE_NETWORK, DESTINATION_NETWORK, SCOPE_OF_CONNECTION),
         )
 
 
@@ -127,7 +135,7 @@ class EstablishedResponder:
             tables.PERMIT_ESTABLISHED,
             Priority.NORMAL,
             Match(ct_state("+rpl+trk"), RESPONDER.equals(self.key), SOURCE_NETWORK.equals(self.key)),
-            *ask_permit(DESTINATION_NETWORK, SOURCE_NETWORK),
+            *ask_permit(DESTINATION_NETWORK, SOURCE_NETWORK, SCOPE_OF_CONNECTION),
         )
 
 

@@ -24,10 +24,34 @@ CLASSIFIER = Table(0, "Classifier", "Who sent this: a pod's port, or a tunnel of
 TUNNEL_DECODE = Table(
     1, "TunnelDecode", "Which networks a packet from a tunnel comes from and goes to.", (40,)
 )
-SPOOF_GUARD = Table(2, "SpoofGuard", "Whether the sender uses its own MAC and addresses.", (3, 11))
+SPOOF_GUARD = Table(2, "SpoofGuard", "Whether the sender uses its own MAC and addresses.", (3, 10))
 ARP_RESPONDER = Table(3, "ArpResponder", "The answer to a request for the gateway's MAC.")
+HAIRPIN_RETURN = Table(
+    10, "HairpinReturn", "Whether the sender answers itself, which it had called through a VIP.", (11,)
+)
 SOURCE_CONNTRACK = Table(11, "SourceConntrack", "Look the packet up in the zone of the sender's port.", (12,))
-SOURCE_STATE = Table(12, "SourceState", "New, of an admitted connection, or neither.", (30, 37, 101, 102))
+SOURCE_STATE = Table(12, "SourceState", "New, of an admitted connection, or neither.", (20, 26, 37, 101, 102))
+SERVICE_VIP = Table(
+    20, "ServiceVip", "Whose VIP it is, and whether the sender's network may use it.", (21, 30, 100)
+)
+SERVICE_GATE = Table(21, "ServiceGate", "Only permitted packets learn anything of a Service.", (22,))
+SERVICE_PORT = Table(
+    22,
+    "ServicePort",
+    "Which port of the Service, and over which endpoints it is spread.",
+    (23, 25, 90, 106),
+)
+SERVICE_ENDPOINT = Table(
+    23, "ServiceEndpoint", "The endpoint that this client had before, if it still is one.", (24,)
+)
+SERVICE_LEARN = Table(24, "ServiceLearn", "Remember the endpoint of this client.", (25,))
+ENDPOINT_DNAT = Table(25, "EndpointDnat", "The chosen endpoint's address in place of the VIP.", (26,))
+SERVICE_ADMIT = Table(
+    26,
+    "ServiceAdmit",
+    "May the sender's network use this Service, asked of the translated packet?",
+    (37, 100, 104),
+)
 DESTINATION_NETWORK = Table(
     30, "DestinationNetwork", "Which network the address means, for this source.", (37, 100)
 )
@@ -36,13 +60,14 @@ ROUTE = Table(40, "Route", "A local pod, or the node that holds the address.", (
 SOURCE_COMMIT = Table(50, "SourceCommit", "Admit a new connection in the zone of the sender's port.", (51,))
 DISPATCH = Table(51, "Dispatch", "To the tunnel, or into the zone of the receiver's port.", (61, 80))
 DESTINATION_STATE = Table(
-    61, "DestinationState", "The sender's question again, asked by the receiver's node.", (67, 100, 101)
+    61, "DestinationState", "The sender's question again, asked by the receiver's node.", (67, 100, 101, 105)
 )
 DESTINATION_GATE = Table(67, "DestinationGate", "Only permitted packets reach the port.", (70,))
 DESTINATION_COMMIT = Table(
     70, "DestinationCommit", "Admit a new connection in the zone of the receiver's port.", (80,)
 )
 OUTPUT = Table(80, "Output", "Out.")
+REJECT = Table(90, "Reject", "Refused at once, by an answer that the controller makes.")
 PERMIT_NEW = Table(
     100, "PermitNew", "May the sender's network start a connection to the receiver's?", (102, 103)
 )
@@ -50,18 +75,37 @@ PERMIT_ESTABLISHED = Table(
     101,
     "PermitEstablished",
     "Is the sender who conntrack says, and is the connection's relation still there?",
-    (102, 103),
+    (102, 103, 104),
 )
-POLICY_CLASS = Table(102, "PolicyClass", "The policy class of a network that initiates.")
-PERMIT = Table(103, "Permit", "The relations: (policy class of the initiator, responder).")
+POLICY_CLASS = Table(102, "PolicyClass", "Policy class and service class of a network that initiates.")
+PERMIT = Table(
+    103,
+    "Permit",
+    "The relations: (policy class of the initiator, responder), (service class, responder's services).",
+)
+SERVICE_SCOPE = Table(
+    104, "ServiceScope", "Whether the connection's Service still is one of the responder, and its Namespace."
+)
+LOCAL_BACKEND = Table(
+    105, "LocalBackend", "Whether a new connection through a VIP ends at an endpoint of that Service here."
+)
+AFFINITY = Table(106, "Affinity", "The endpoint that a client of a Service had last; learned, not written.")
 
 TABLES: tuple[Table, ...] = (
     CLASSIFIER,
     TUNNEL_DECODE,
     SPOOF_GUARD,
     ARP_RESPONDER,
+    HAIRPIN_RETURN,
     SOURCE_CONNTRACK,
     SOURCE_STATE,
+    SERVICE_VIP,
+    SERVICE_GATE,
+    SERVICE_PORT,
+    SERVICE_ENDPOINT,
+    SERVICE_LEARN,
+    ENDPOINT_DNAT,
+    SERVICE_ADMIT,
     DESTINATION_NETWORK,
     SOURCE_GATE,
     ROUTE,
@@ -71,9 +115,13 @@ TABLES: tuple[Table, ...] = (
     DESTINATION_GATE,
     DESTINATION_COMMIT,
     OUTPUT,
+    REJECT,
     PERMIT_NEW,
     PERMIT_ESTABLISHED,
     POLICY_CLASS,
     PERMIT,
+    SERVICE_SCOPE,
+    LOCAL_BACKEND,
+    AFFINITY,
 )
 TABLE_BY_NUMBER = {table.number: table for table in TABLES}

@@ -1,7 +1,7 @@
 """Other nodes: whose tunnel packets are taken, what they mean, and which addresses lie behind which node.
 
-The tunnel key is that of the destination network; the key of the source network rides in the inner source MAC, so that
-the same flows work over Geneve and VXLAN (docs/pipeline.md).
+The tunnel key is that of the destination network; the key of the source network rides in the inner source MAC and the number
+of the Service's port in the inner destination MAC, so that the same flows work over Geneve and VXLAN (docs/pipeline.md).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from lace_sdn.openflow.match import Match, term
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import (
     TUNNEL_DESTINATION,
+    TUNNEL_DESTINATION_MASK,
     TUNNEL_PORT,
     TUNNEL_SOURCE,
     TUNNEL_SOURCE_MASK,
@@ -27,6 +28,7 @@ from lace_sdn.pipeline.registers import (
     DESTINATION_TYPE,
     MAY_ENTER_TUNNEL,
     OUTPUT_PORT,
+    SERVICE_PORT,
     SOURCE_NETWORK,
     SOURCE_TYPE,
     DestinationType,
@@ -75,10 +77,11 @@ class TunnelArrival:
                 term(TUN_ID, self.key),
                 UNTAGGED,
                 term(ETH_SRC, TUNNEL_SOURCE, TUNNEL_SOURCE_MASK),
-                term(ETH_DST, TUNNEL_DESTINATION),
+                term(ETH_DST, TUNNEL_DESTINATION, TUNNEL_DESTINATION_MASK),
             ),
             DESTINATION_NETWORK.set(self.key),
             Move(ETH_SRC[0 : KEY_BITS - 1], SOURCE_NETWORK.field[0 : KEY_BITS - 1]),
+            Move(ETH_DST[0:31], SERVICE_PORT.slice),
             Goto(tables.ROUTE.number),
         )
 
@@ -106,6 +109,7 @@ class RemoteRoute:
             ),
             DecTtl(),
             SetField(ETH_DST, TUNNEL_DESTINATION),
+            Move(SERVICE_PORT.slice, ETH_DST[0:31]),
             SetField(ETH_SRC, TUNNEL_SOURCE),
             Move(SOURCE_NETWORK.field[0 : KEY_BITS - 1], ETH_SRC[0 : KEY_BITS - 1]),
             tunnel_to(self.address),

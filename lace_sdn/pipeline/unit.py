@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from lace_sdn.openflow.flow import Flow
+from lace_sdn.openflow.flow import Flow, Group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,13 @@ class Unit(Protocol):
     def flows(self) -> Iterator[Flow]: ...
 
     def __hash__(self) -> int: ...
+
+
+@runtime_checkable
+class GroupUnit(Protocol):
+    """A unit that also needs groups."""
+
+    def select_groups(self) -> Iterator[Group]: ...
 
 
 class Owner:

@@ -5,19 +5,27 @@ Written from docs/policy-semantics.md, not from the compiler, and plain on purpo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lace_sdn.model.objects import Protocol
 from lace_sdn.policy.selection import selects
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Network, Prefix, Protocol
+    from lace_sdn.model.objects import Backend, Endpoint, Network, Prefix, Service, ServicePort
+
+SERVICE_PREFIX = "service "
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A connection that ``source`` (``namespace/pod``) would start. ``port``: 1..65535, 0 for ICMP. ``family``: 4 or 6."""
+    """A connection that ``source`` (``namespace/pod``) would start. ``port``: 1..65535, 0 for ICMP. ``family``: 4 or 6.
+
+    ``destination``: a pod in the same form, or ``service NAMESPACE/NAME`` for the VIP of a Service.
+    """
 
     source: str
     destination: str
@@ -25,22 +33,42 @@ class Connection:
     port: int
     family: int = 4
 
+    @property
+    def service(self) -> str:
+        """``NAMESPACE/NAME`` of the Service that is called; "" for a pod."""
+        is_service = self.destination.startswith(SERVICE_PREFIX)
+        return self.destination.removeprefix(SERVICE_PREFIX) if is_service else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``policy``: the NetworkRoutingPolicy that allows it, "" if none is needed or none does."""
+    """``policy``: the policy that allows it, "" if none is needed or none does.
+
+    ``is_rejected``: a connection that is not allowed is answered at once, by a reset or "port unreachable"; otherwise
+    there is silence. ``backends``: who may answer, pods by name (``ADDRESS:PORT`` for what is no pod known here).
+    """
 
     allowed: bool
     reason: str
     policy: str = ""
+    is_rejected: bool = False
+    backends: tuple[str, ...] = ()
 
 
 def verdict(state: ClusterState, connection: Connection) -> Verdict:
     """Allowed inside one network, or if some policy relates the two networks in this direction and is not in conflict.
 
-    Raises KeyError for an endpoint that is not in ``state``.
+    A Service may also be used by networks that a ServiceRoutingPolicy admits to it. Raises KeyError for an endpoint or
+    Service that is not in ``state``.
     """
     source = state.endpoint_by_id[connection.source]
+    if connection.service:
+        return _service_verdict(state, source, connection)
+    allowed = _pod_verdict(state, source, connection)
+    return replace(allowed, backends=(connection.destination,)) if allowed.allowed else allowed
+
+
+def _pod_verdict(state: ClusterState, source: Endpoint, connection: Connection) -> Verdict:
     destination = state.endpoint_by_id[connection.destination]
     for endpoint in (source, destination):
         if not any(address.version == connection.family for address in endpoint.addresses):
@@ -48,6 +76,92 @@ def verdict(state: ClusterState, connection: Connection) -> Verdict:
     if source.network == destination.network:
         return Verdict(allowed=True, reason=f"both are in Network {source.network}")
     return network_verdict(state, source.network, destination.network)
+
+
+def _service_verdict(state: ClusterState, source: Endpoint, connection: Connection) -> Verdict:
+    """Who may use the VIP is asked first: a stranger to the Service is not even told that there is no such port."""
+    service = state.service_by_id[connection.service]
+    for name, addresses in ((source.id, source.addresses), (f"Service {service.id}", service.vips)):
+        if not any(address.version == connection.family for address in addresses):
+            return Verdict(allowed=False, reason=f"{name} has no IPv{connection.family} address")
+    access = service_access(state, source.network, service)
+    if not access.allowed:
+        return access
+    if connection.protocol is Protocol.ICMP:
+        return Verdict(allowed=False, reason=f"the VIP of Service {service.id} answers on its ports only")
+    asked = (connection.protocol, connection.port)
+    port = next((each for each in service.ports if (each.protocol, each.number) == asked), None)
+    if port is None:
+        what = f"Service {service.id} has no port {connection.protocol} {connection.port}"
+        return Verdict(allowed=False, reason=what, is_rejected=connection.protocol is not Protocol.SCTP)
+    return _balanced(state, source, (service, port), connection.family, access)
+
+
+def service_access(state: ClusterState, network: str, service: Service) -> Verdict:
+    """Whether pods of ``network`` may use the VIPs of ``service``: its own network, a peer of it, or admitted to it."""
+    if network == service.network:
+        return Verdict(allowed=True, reason=f"both are in Network {network}")
+    routed = network_verdict(state, network, service.network)
+    if routed.allowed:
+        return routed
+    source, destination = state.network_by_name[network], state.network_by_name[service.network]
+    if not (source.is_external and destination.is_external):
+        labels = state.namespace_by_name[service.namespace].labels
+        for policy in sorted(state.service_policies, key=lambda each: (each.created, each.name)):
+            selected = selects(policy.source, source) and selects(policy.destination, destination)
+            if selected and policy.namespaces.matches(labels):
+                reason = (
+                    f"ServiceRoutingPolicy {policy.name} lets {network} use the services of {service.network}"
+                )
+                return Verdict(allowed=True, reason=reason, policy=policy.name)
+    return Verdict(
+        allowed=False,
+        reason=f"no policy lets {network} use Service {service.id} of Network {service.network} ({routed.reason})",
+    )
+
+
+def _balanced(
+    state: ClusterState, source: Endpoint, asked: tuple[Service, ServicePort], family: int, access: Verdict
+) -> Verdict:
+    """Which backends answer a client on this node (Kubernetes: Service, "Virtual IPs and service proxies")."""
+    service, port = asked
+    everywhere = [each for each in port.backends if each.address.version == family]
+    usable = _usable(everywhere)
+    if not usable:
+        reason = f"Service {service.id} has no endpoint for port {port.protocol} {port.number}"
+        return Verdict(allowed=False, reason=reason, is_rejected=port.protocol is not Protocol.SCTP)
+    here = [each for each in everywhere if each.node == source.node]
+    chosen = _usable(here) if service.is_local else _near(state, source.node, usable)
+    if not chosen:
+        return Verdict(
+            allowed=False,
+            reason=f"internalTrafficPolicy of Service {service.id} is Local, and node {source.node} has no endpoint",
+        )
+    return replace(access, backends=tuple(sorted({_name(each) for each in chosen})))
+
+
+def _usable(backends: Sequence[Backend]) -> list[Backend]:
+    """The ready ones; when there is none, those that still serve while they end."""
+    ready = [each for each in backends if each.ready]
+    return ready or [each for each in backends if each.serving and each.terminating]
+
+
+def _near(state: ClusterState, node: str, usable: Sequence[Backend]) -> list[Backend]:
+    """Hints count if every ready endpoint has them and one is meant for this node, or else for its zone."""
+    zone = state.node_by_name[node].zone
+    ready = [each for each in usable if each.ready]
+    for_node = [each for each in ready if node in each.for_nodes]
+    if for_node and all(each.for_nodes for each in ready):
+        return for_node
+    for_zone = [each for each in ready if zone in each.for_zones]
+    if zone and for_zone and all(each.for_zones for each in ready):
+        return for_zone
+    return list(usable)
+
+
+def _name(backend: Backend) -> str:
+    host = f"[{backend.address}]" if backend.address.version == 6 else str(backend.address)
+    return backend.pod or f"{host}:{backend.port}"
 
 
 def network_verdict(state: ClusterState, source_name: str, destination_name: str) -> Verdict:

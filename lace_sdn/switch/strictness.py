@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Resubmit, SetField
+from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Learn, Resubmit, SetField
 from lace_sdn.openflow.fields import (
     ARP_OP,
     ARP_SHA,
@@ -23,6 +23,8 @@ from lace_sdn.openflow.fields import (
     IPV4_SRC,
     IPV6_DST,
     IPV6_SRC,
+    SCTP_DST,
+    SCTP_SRC,
     TCP_DST,
     TCP_SRC,
     UDP_DST,
@@ -47,7 +49,7 @@ _ETH_TYPES: Final[dict[Field, frozenset[int]]] = {
     **dict.fromkeys((IPV4_SRC, IPV4_DST), frozenset({EthType.IPV4})),
     **dict.fromkeys((IPV6_SRC, IPV6_DST), frozenset({EthType.IPV6})),
     **dict.fromkeys((ARP_OP, ARP_SPA, ARP_TPA, ARP_SHA, ARP_THA), frozenset({EthType.ARP})),
-    **dict.fromkeys((IP_PROTO, TCP_SRC, TCP_DST, UDP_SRC, UDP_DST), _IP),
+    **dict.fromkeys((IP_PROTO, TCP_SRC, TCP_DST, UDP_SRC, UDP_DST, SCTP_SRC, SCTP_DST), _IP),
     **dict.fromkeys((ICMP_TYPE, ICMP_CODE), frozenset({EthType.IPV4})),
     **dict.fromkeys((ICMPV6_TYPE, ICMPV6_CODE), frozenset({EthType.IPV6})),
 }
@@ -56,6 +58,8 @@ _PROTOCOLS: Final[dict[Field, int]] = {
     TCP_DST: IpProto.TCP,
     UDP_SRC: IpProto.UDP,
     UDP_DST: IpProto.UDP,
+    SCTP_SRC: IpProto.SCTP,
+    SCTP_DST: IpProto.SCTP,
     ICMP_TYPE: IpProto.ICMP,
     ICMP_CODE: IpProto.ICMP,
     ICMPV6_TYPE: IpProto.ICMPV6,
@@ -112,6 +116,8 @@ def _of_actions(flow: Flow, groups: Collection[int], tables: Collection[int]) ->
                     yield f"group {group} does not exist"
             case Ct():
                 yield from _of_ct(action, flow, tables)
+            case Learn(table):
+                yield from _undeclared(table, tables)
             case SetField():
                 yield from _missing_for(action.field, flow.match, "setting")
             case _:

@@ -23,7 +23,7 @@ TEXTS = [
     ("dl_src=0a:00 actions=drop", "'0a:00' is not a MAC address"),
     ("reg0=0x1ffffffff actions=drop", "has bits outside"),
     ("in_port=1,in_port=2 actions=drop", "contradicts"),
-    ("actions=learn(table=1)", "'learn\\(table=1\\)' is no action"),
+    ("actions=note:00.01", "'note:00.01' is no action"),
     ("actions=set_field:1->nothing", "'nothing' is no field"),
     ("actions=set_field:3/0x1->reg0", "bits outside its mask"),
     ("actions=move:NXM_NX_REG0[40]->NXM_NX_REG1[0]", "bits up to 31"),

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.switch
 EMPTY = BridgeProgram()
 NODE = programs.of_book("dual-stack", "node1")
 FOREIGN = "table=3, priority=7,ip actions=move:NXM_NX_REG0[]->NXM_NX_REG1[],group:7"
-UNREADABLE = "table=4, priority=8,tcp actions=learn(table=5,idle_timeout=7,eth_type=0x800,NXM_OF_IP_SRC[])"
+UNREADABLE = "table=4, priority=8,tcp actions=note:00.01.02.03.04.05"
 FOREIGN_GROUP = "group_id=7,type=all,bucket=actions=output:1,bucket=actions=output:2"
 
 

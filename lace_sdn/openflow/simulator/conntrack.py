@@ -7,7 +7,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from lace_sdn.openflow.fields import State
+from lace_sdn.openflow.fields import IpProto, State
 from lace_sdn.openflow.simulator.protocols import (
     ICMP_PROTOCOLS,
     Phase,
@@ -32,6 +32,10 @@ class Tracker(Enum):
 
     USERSPACE = "userspace"
     KERNEL = "kernel"
+
+    def has_ports(self, protocol: int) -> bool:
+        """Whether it reads and translates the ports of a protocol: Open vSwitch's own knows none of SCTP."""
+        return protocol in (IpProto.TCP, IpProto.UDP) or (protocol == IpProto.SCTP and self is Tracker.KERNEL)
 
     def update(self, protocol: int, phase: Phase, is_reply: bool, tcp_flags: int) -> tuple[Update, Phase]:
         """What the next packet of a connection is to it, and the phase after it."""
@@ -61,8 +65,26 @@ class Tuple(NamedTuple):
         )
 
     @property
+    def has_ports(self) -> bool:
+        """Whether its ports are those of the packet's headers."""
+        return self.protocol in (IpProto.TCP, IpProto.UDP) or bool(self.source_port or self.destination_port)
+
+    @property
     def icmp_type(self) -> int:
         return self.source_port & ((1 << ICMP_TYPE_BITS) - 1)
+
+
+class Parts(NamedTuple):
+    """What a tuple must be like; None is any."""
+
+    source: int | None = None
+    destination: int | None = None
+    source_port: int | None = None
+    destination_port: int | None = None
+
+    def are_in(self, found: Tuple) -> bool:
+        pairs = zip(self, found[2:], strict=True)
+        return all(wanted is None or wanted == value for wanted, value in pairs)
 
 
 Key = tuple[int, Tuple]
@@ -176,6 +198,19 @@ class Conntrack:
             replies=MappingProxyType({key: each for key, each in self.replies.items() if key[0] != zone}),
         )
 
+    def forget_matching(self, protocol: int, original: Parts, reply: Parts) -> Conntrack:
+        """Without the connections of ``protocol`` that are like both, in all zones, as ``ovs-ofctl ct-flush``."""
+        gone = {
+            key
+            for key, each in self.entries.items()
+            if each.original.protocol == protocol
+            and original.are_in(each.original)
+            and reply.are_in(each.reply)
+        }
+        entries = {key: each for key, each in self.entries.items() if key not in gone}
+        replies = {key: each for key, each in self.replies.items() if (key[0], each) not in gone}
+        return replace(self, entries=MappingProxyType(entries), replies=MappingProxyType(replies))
+
     def _find(self, zone: int, packet: Tuple) -> tuple[Entry, bool] | None:
         entry = self.entries.get((zone, packet))
         if entry is not None:
@@ -198,15 +233,20 @@ class Conntrack:
         reply = packet.reversed
         if nat is None or nat.is_source is None:
             return reply
-        address = int(nat.address) if nat.address is not None else None
-        if not nat.is_source:
-            port = reply.source_port if nat.port is None else nat.port
-            return reply._replace(source=reply.source if address is None else address, source_port=port)
-        port = reply.destination_port if nat.port is None else nat.port
-        reply = reply._replace(
-            destination=reply.destination if address is None else address, destination_port=port
-        )
-        while (zone, reply) in self.replies and reply.destination_port < LAST_PORT:
+        has_ports = self.tracker.has_ports(packet.protocol)
+        port = nat.port if has_ports else None
+        if nat.is_source:
+            reply = reply._replace(
+                destination=reply.destination if nat.address is None else int(nat.address),
+                destination_port=port or reply.destination_port,
+            )
+        else:
+            reply = reply._replace(
+                source=reply.source if nat.address is None else int(nat.address),
+                source_port=port or reply.source_port,
+            )
+        # Either way it is the client's port that moves (lib/conntrack.c, nat_get_unique_tuple).
+        while has_ports and (zone, reply) in self.replies and reply.destination_port < LAST_PORT:
             reply = reply._replace(destination_port=reply.destination_port + 1)
         return reply
 

@@ -6,13 +6,13 @@ from collections import defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Resubmit
+from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Learn, Resubmit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from lace_sdn.openflow.actions import Action
-    from lace_sdn.openflow.flow import BridgeProgram, Flow
+    from lace_sdn.openflow.flow import BridgeProgram, Flow, Group
     from lace_sdn.openflow.match import Match
 
 
@@ -28,18 +28,50 @@ def defects(program: BridgeProgram, tables: Mapping[int, Iterable[int]]) -> tupl
 
 def unreached(program: BridgeProgram) -> tuple[Flow, ...]:
     """Flows of tables that no flow leads to, from table 0 on."""
+    behind = _behind_groups(program)
     leads: dict[int, set[int]] = defaultdict(set)
     for flow in program.flows:
-        leads[flow.table].update(targets(flow.actions))
-    for group in program.groups:
-        for bucket in group.buckets:
-            leads[0].update(targets(bucket.actions))
+        leads[flow.table].update(_onward(flow, behind))
     reached, waiting = {0}, [0]
     while waiting:
         new = leads[waiting.pop()] - reached
         reached |= new
         waiting.extend(new)
     return tuple(flow for flow in program.flows if flow.table not in reached)
+
+
+def _behind_groups(program: BridgeProgram) -> Mapping[int, frozenset[int]]:
+    """Group -> the tables that its buckets lead to, directly or through other groups."""
+    groups = {group.id: group for group in program.groups}
+    found: dict[int, frozenset[int]] = {}
+
+    def behind(number: int, above: frozenset[int]) -> frozenset[int]:
+        if number in above or number not in groups:
+            return frozenset()
+        if number not in found:
+            tables: set[int] = set()
+            for bucket in groups[number].buckets:
+                tables |= set(targets(bucket.actions))
+                for inner in groups_of(bucket.actions):
+                    tables |= behind(inner, above | {number})
+            found[number] = frozenset(tables)
+        return found[number]
+
+    for number in groups:
+        behind(number, frozenset())
+    return found
+
+
+def groups_of(actions: Iterable[Action]) -> Iterator[int]:
+    """The groups that a packet is given to."""
+    return (action.group for action in actions if isinstance(action, GroupAction))
+
+
+def _onward(flow: Flow, behind: Mapping[int, frozenset[int]]) -> Iterator[int]:
+    """Where a packet of a flow goes on, also through its groups."""
+    yield from targets(flow.actions)
+    for number in groups_of(flow.actions):
+        yield from behind.get(number, ())
 
 
 def targets(actions: Iterable[Action]) -> Iterator[int]:
@@ -52,11 +84,17 @@ def targets(actions: Iterable[Action]) -> Iterator[int]:
 
 
 def _jumps(program: BridgeProgram, tables: Mapping[int, frozenset[int]]) -> Iterator[str]:
+    behind = _behind_groups(program)
     for flow in program.flows:
         if flow.table not in tables:
             yield f"table {flow.table} is not declared: {flow}"
             continue
-        for target in targets(flow.actions):
+        yield from (
+            f"table {each.table} is not declared: {flow}"
+            for each in flow.actions
+            if isinstance(each, Learn) and each.table not in tables
+        )
+        for target in _onward(flow, behind):
             if target not in tables:
                 yield f"table {target} is not declared: {flow}"
             elif target <= flow.table:
@@ -68,11 +106,22 @@ def _jumps(program: BridgeProgram, tables: Mapping[int, frozenset[int]]) -> Iter
 
 
 def _missing_groups(program: BridgeProgram) -> Iterator[str]:
-    known = {group.id for group in program.groups}
+    known = {group.id: group for group in program.groups}
     for flow in program.flows:
-        for action in flow.actions:
-            if isinstance(action, GroupAction) and action.group not in known:
-                yield f"group {action.group} does not exist: {flow}"
+        for number in groups_of(flow.actions):
+            if number not in known:
+                yield f"group {number} does not exist: {flow}"
+    for group in program.groups:
+        for bucket in group.buckets:
+            for number in groups_of(bucket.actions):
+                if number not in known:
+                    yield f"group {number} does not exist: {group}"
+                elif _are_alike(group, known[number]):
+                    yield f"groups {group.id} and {number} behind it hash alike: most of its buckets are never chosen"
+
+
+def _are_alike(outer: Group, inner: Group) -> bool:
+    return (outer.hash_fields, outer.hash_param) == (inner.hash_fields, inner.hash_param)
 
 
 def _by_priority(flows: Iterable[Flow]) -> Iterable[list[Flow]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from lace_sdn.openflow.fields import TUN_DST, TUN_IPV6_DST, TUN_IPV6_SRC, TUN_SRC
+from lace_sdn.openflow.actions import Learn
+from lace_sdn.openflow.fields import TUN_DST, TUN_IPV6_DST, TUN_IPV6_SRC, TUN_SRC, Port
 from lace_sdn.openflow.flow import BridgeProgram
 from lace_sdn.openflow.simulator.conntrack import Conntrack, Tracker
 from lace_sdn.openflow.simulator.machine import Bridge, run
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from lace_sdn.openflow.fields import Field
     from lace_sdn.openflow.flow import Bucket, Group
+    from lace_sdn.openflow.simulator.conntrack import Parts
     from lace_sdn.openflow.simulator.machine import Chooser, Emission, Step
     from lace_sdn.openflow.simulator.packet import Packet
 
@@ -41,15 +43,24 @@ class Passage(NamedTuple):
 
 @dataclass(frozen=True)
 class Journey:
-    """All that came of one packet: where it arrived, what was encapsulated, and every lookup on the way."""
+    """All that came of one packet: where it arrived, every lookup on the way, and what was handed to the controller.
+
+    ``to_controller``: by the port that the packet had come in by.
+    """
 
     deliveries: tuple[Delivery, ...]
     passages: tuple[Passage, ...]
+    to_controller: tuple[Delivery, ...] = ()
 
 
 def first_bucket(group: Group, packet: Packet) -> Bucket:  # noqa: ARG001 - a chooser may look at the packet
     """The chooser when nobody says: always the first bucket."""
     return group.buckets[0]
+
+
+def nth_bucket(number: int) -> Chooser:
+    """Always the bucket of this number, counted from 0 and round again."""
+    return lambda group, _packet: group.buckets[number % len(group.buckets)]
 
 
 @dataclass
@@ -78,9 +89,20 @@ class Fabric:
         self._nodes[node] = _Node(address, installed, self._bridge(installed), Conntrack(self.tracker))
 
     def install(self, node: str, program: BridgeProgram) -> None:
-        """Replace the program, as one bundle does: connections stay. Raises KeyError for an unknown node."""
+        """Replace the program, as one bundle does: connections stay, and what was learned while a flow learns it.
+
+        Raises KeyError for an unknown node.
+        """
+        learning = {
+            (each.table, each.cookie)
+            for flow in program.flows
+            for each in flow.actions
+            if isinstance(each, Learn)
+        }
+        known = self._nodes[node].bridge.learned
+        kept = {key: flow for key, flow in known.items() if (flow.table, flow.cookie) in learning}
         self._nodes[node].program = program
-        self._nodes[node].bridge = self._bridge(program)
+        self._nodes[node].bridge = replace(self._bridge(program), learned=kept)
 
     def program(self, node: str) -> BridgeProgram:
         return self._nodes[node].program
@@ -92,13 +114,18 @@ class Fabric:
         """Flush one conntrack zone of ``node``."""
         self._nodes[node].conntrack = self._nodes[node].conntrack.forget(zone)
 
-    def copy(self) -> Fabric:
-        """A fabric in the same state that goes its own way from now on."""
+    def forget_matching(self, node: str, protocol: int, original: Parts, reply: Parts) -> None:
+        """Flush the connections of ``node`` that are like both."""
+        self._nodes[node].conntrack = self._nodes[node].conntrack.forget_matching(protocol, original, reply)
+
+    def copy(self, choose: Chooser | None = None) -> Fabric:
+        """A fabric in the same state that goes its own way from now on, and chooses buckets by ``choose`` if given."""
+        chooser = choose or self.choose
         nodes = {
-            name: _Node(each.address, each.program, each.bridge, each.conntrack)
+            name: replace(each, bridge=replace(each.bridge, choose=chooser))
             for name, each in self._nodes.items()
         }
-        return Fabric(self.tunnel_port, self.tracker, self.choose, nodes)
+        return Fabric(self.tunnel_port, self.tracker, chooser, nodes)
 
     def inject(
         self, node: str, port: int, packet: Packet, tunnel: Mapping[Field, int] | None = None
@@ -109,21 +136,27 @@ class Fabric:
         """
         deliveries: list[Delivery] = []
         passages: list[Passage] = []
+        to_controller: list[Delivery] = []
         waiting = [(node, port, packet, tunnel or {})]
         while waiting:
             here, in_port, current, fields = waiting.pop(0)
             bridge = self._nodes[here]
             result = run(bridge.bridge, bridge.conntrack, in_port, current, fields)
             bridge.conntrack = result.conntrack
+            if result.learned:
+                bridge.bridge = replace(bridge.bridge, learned={**bridge.bridge.learned, **result.learned})
             passages.append(Passage(here, in_port, tuple(result.steps)))
             for emission in result.emissions:
+                if emission.port == Port.CONTROLLER:
+                    to_controller.append(Delivery(here, in_port, emission.packet))
+                    continue
                 if emission.port != self.tunnel_port:
                     deliveries.append(Delivery(here, emission.port, emission.packet))
                     continue
                 arrival = self._arrival(here, emission)
                 if arrival is not None:
                     waiting.append(arrival)
-        return Journey(tuple(deliveries), tuple(passages))
+        return Journey(tuple(deliveries), tuple(passages), tuple(to_controller))
 
     def _bridge(self, program: BridgeProgram) -> Bridge:
         return Bridge(TableIndex(program.flows), {group.id: group for group in program.groups}, self.choose)

@@ -31,7 +31,7 @@ from lace_sdn.openflow.simulator.protocols import ICMP_PROTOCOLS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lace_sdn.openflow.simulator.conntrack import Key
+    from lace_sdn.openflow.simulator.conntrack import Key, Tracker
     from lace_sdn.openflow.simulator.packet import Packet
 
 TUNNEL_FIELDS: Final = (TUN_ID, TUN_SRC, TUN_DST, TUN_IPV6_SRC, TUN_IPV6_DST)
@@ -53,14 +53,14 @@ def repacked(
     return changed, {each: fields[each] for each in TUNNEL_FIELDS}
 
 
-def tuple_of(packet: Packet, fields: Mapping[Field, int]) -> Tuple | None:
+def tuple_of(packet: Packet, fields: Mapping[Field, int], tracker: Tracker) -> Tuple | None:
     """The connection tuple of a packet with these fields; None for what conntrack has no tuple for."""
     eth_type, protocol = fields[ETH_TYPE], fields.get(IP_PROTO)
     if eth_type not in (EthType.IPV4, EthType.IPV6) or protocol is None:
         return None
     source, destination = address_fields(eth_type)
     ports = port_fields(protocol)
-    if ports is not None:
+    if ports is not None and tracker.has_ports(protocol):
         numbers = (fields[ports[0]], fields[ports[1]])
     elif protocol in ICMP_PROTOCOLS:
         icmp_type = fields[icmp_form(4 if eth_type == EthType.IPV4 else 6).type]
@@ -75,12 +75,14 @@ def tuple_of(packet: Packet, fields: Mapping[Field, int]) -> Tuple | None:
     return Tuple(eth_type, protocol, fields[source], fields[destination], *numbers)
 
 
-def sighting(packet: Packet, fields: Mapping[Field, int], tracked: int, entry: Key | None) -> Sighting:
-    """What the tracker sees. An ICMP error is seen by the packet that it quotes, turned round (RFC 5508 section 4)."""
+def sighting(
+    packet: Packet, fields: Mapping[Field, int], tracked: int, entry: Key | None, tracker: Tracker
+) -> Sighting:
+    """What ``tracker`` sees. An ICMP error is seen by the packet that it quotes, turned round (RFC 5508 section 4)."""
     if packet.quoted is not None and _is_error(fields):
-        about = tuple_of(packet.quoted, packet.quoted.headers)
+        about = tuple_of(packet.quoted, packet.quoted.headers, tracker)
         return Sighting(about.reversed if about else None, is_error=True, state=tracked, entry=entry)
-    return Sighting(tuple_of(packet, fields), packet.tcp_flags, state=tracked, entry=entry)
+    return Sighting(tuple_of(packet, fields, tracker), packet.tcp_flags, state=tracked, entry=entry)
 
 
 def translated(
@@ -102,7 +104,7 @@ def _headers_of(wanted: Tuple) -> Mapping[Field, int]:
     source, destination = address_fields(wanted.eth_type)
     headers = {source: wanted.source, destination: wanted.destination}
     ports = port_fields(wanted.protocol)
-    if ports is not None:
+    if ports is not None and wanted.has_ports:
         headers.update(zip(ports, (wanted.source_port, wanted.destination_port), strict=True))
     return headers
 

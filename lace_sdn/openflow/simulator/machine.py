@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lace_sdn.openflow.actions import (
     Action,
+    Controller,
     Ct,
     DecTtl,
     Goto,
     GroupAction,
     InPort,
+    Learn,
     Move,
     Output,
     OutputTo,
@@ -20,7 +22,9 @@ from lace_sdn.openflow.actions import (
     Resubmit,
     SetField,
 )
-from lace_sdn.openflow.fields import CT_LABEL, CT_MARK, CT_STATE, CT_ZONE, IN_PORT, VLAN, Slice
+from lace_sdn.openflow.fields import CT_LABEL, CT_MARK, CT_STATE, CT_ZONE, IN_PORT, VLAN, Port, Slice, Term
+from lace_sdn.openflow.flow import Flow
+from lace_sdn.openflow.match import Match
 from lace_sdn.openflow.simulator.conntrack import Request
 from lace_sdn.openflow.simulator.frames import PIPELINE_FIELDS, repacked, sighting, translated
 
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
     from lace_sdn.openflow.actions import Actions
     from lace_sdn.openflow.fields import Field
-    from lace_sdn.openflow.flow import Bucket, Flow, Group
+    from lace_sdn.openflow.flow import Bucket, FlowKey, Group
     from lace_sdn.openflow.simulator.conntrack import Conntrack, Key
     from lace_sdn.openflow.simulator.packet import Packet
     from lace_sdn.openflow.simulator.table_index import TableIndex
@@ -63,11 +67,21 @@ class Emission(NamedTuple):
 
 @dataclass(frozen=True)
 class Bridge:
-    """What a packet meets. ``choose`` picks the bucket of a select group."""
+    """What a packet meets. ``choose`` picks the bucket of a select group; ``learned``: flows that flows have made."""
 
     flows: TableIndex
     groups: Mapping[int, Group]
     choose: Chooser
+    learned: Mapping[FlowKey, Flow] = field(default_factory=dict)
+
+    def find(self, table: int, fields: Mapping[Field, int]) -> Flow | None:
+        """The flow of ``table`` that a packet with these fields hits; None: table miss."""
+        best = self.flows.find(table, fields)
+        for flow in self.learned.values():
+            if flow.table == table and (best is None or flow.priority > best.priority):
+                hits = (fields.get(each.field) == each.value for each in flow.match.terms)
+                best = flow if all(hits) else best
+        return best
 
 
 @dataclass
@@ -78,6 +92,7 @@ class Run:
     conntrack: Conntrack
     emissions: list[Emission] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    learned: dict[FlowKey, Flow] = field(default_factory=dict)
 
 
 @dataclass
@@ -117,7 +132,7 @@ def run(
 def _table(result: Run, state: _State, table: int, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise SimulationError(f"resubmits nest deeper than {MAX_DEPTH}: last table {table}")
-    flow = result.bridge.flows.find(table, state.fields)
+    flow = result.bridge.find(table, state.fields)
     result.steps.append(Step(table, flow))
     if flow is not None:
         _actions(result, state, flow.actions, depth)
@@ -156,6 +171,10 @@ def _forward(result: Run, state: _State, action: Action, depth: int) -> None:
             _output(result, state, state.read(source))
         case InPort():
             _emit(result, state, state.fields[IN_PORT])
+        case Controller():
+            _emit(result, state, Port.CONTROLLER)
+        case Learn():
+            _learn(result, state, action)
         case GroupAction(number):
             _group(result, state, number, depth)
         case Ct():
@@ -175,6 +194,20 @@ def _output(result: Run, state: _State, port: int) -> None:
 def _emit(result: Run, state: _State, port: int) -> None:
     packet, tunnel = repacked(state.packet, state.fields)
     result.emissions.append(Emission(port, packet, tunnel))
+
+
+def _learn(result: Run, state: _State, action: Learn) -> None:
+    """The flow is there for packets that come after this one."""
+    terms = (
+        each if isinstance(each, Term) else Term(each.field, state.read(each) << each.low, each.mask)
+        for each in action.matches
+    )
+    loads = tuple(
+        SetField(each.target.field, state.read(each.source) << each.target.low, each.target.mask)
+        for each in action.loads
+    )
+    flow = Flow(action.table, action.priority, Match(*terms), loads, action.cookie)
+    result.learned[flow.key] = flow
 
 
 def _decrement_ttl(state: _State) -> bool:
@@ -201,7 +234,8 @@ def _track(result: Run, state: _State, action: Ct, depth: int) -> None:
     """The tracked packet goes on in ``action.table`` only; for what follows here it is untracked again."""
     zone = action.zone if isinstance(action.zone, int) else state.read(action.zone)
     request = Request(zone, action.commit, action.nat, *_written(state, action))
-    seen = sighting(state.packet, state.fields, state.tracked, state.entry)
+    tracker = result.conntrack.tracker
+    seen = sighting(state.packet, state.fields, state.tracked, state.entry, tracker)
     result.conntrack, outcome = result.conntrack.track(seen, request)
     if outcome.tuple is not None and seen.tuple is not None and outcome.tuple != seen.tuple:
         state.packet, changed = translated(state.packet, state.fields, seen, outcome.tuple)

@@ -24,6 +24,8 @@ from lace_sdn.openflow.fields import (
     IPV4_SRC,
     IPV6_DST,
     IPV6_SRC,
+    SCTP_DST,
+    SCTP_SRC,
     TCP_DST,
     TCP_SRC,
     UDP_DST,
@@ -62,7 +64,11 @@ class IcmpForm(NamedTuple):
 ICMPV4_FORM: Final = IcmpForm(ICMP_TYPE, ICMP_CODE, 8, 0, 3, 3)
 ICMPV6_FORM: Final = IcmpForm(ICMPV6_TYPE, ICMPV6_CODE, 128, 129, 1, 4)
 
-_PORTS: Final = {IpProto.TCP: (TCP_SRC, TCP_DST), IpProto.UDP: (UDP_SRC, UDP_DST)}
+_PORTS: Final = {
+    IpProto.TCP: (TCP_SRC, TCP_DST),
+    IpProto.UDP: (UDP_SRC, UDP_DST),
+    IpProto.SCTP: (SCTP_SRC, SCTP_DST),
+}
 
 
 class Ends(NamedTuple):
@@ -129,6 +135,11 @@ class Packet:
     def udp(cls, ends: Ends, ports: tuple[int, int], payload: bytes = b"") -> Packet:
         """A UDP datagram; ``ports``: source, destination."""
         return cls(cls._ip(ends, IpProto.UDP, {UDP_SRC: ports[0], UDP_DST: ports[1]}), payload=payload)
+
+    @classmethod
+    def sctp(cls, ends: Ends, ports: tuple[int, int], payload: bytes = b"") -> Packet:
+        """An SCTP packet; ``ports``: source, destination."""
+        return cls(cls._ip(ends, IpProto.SCTP, {SCTP_SRC: ports[0], SCTP_DST: ports[1]}), payload=payload)
 
     @classmethod
     def echo(cls, ends: Ends, identifier: int, payload: bytes = b"") -> Packet:

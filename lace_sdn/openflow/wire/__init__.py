@@ -15,6 +15,7 @@ from lace_sdn.openflow.wire.dumps import (
     read_flow_dump,
     read_group_dump,
 )
+from lace_sdn.openflow.wire.flushing import ConnectionFilter, TupleFilter, ct_flush, ct_flush_zone
 from lace_sdn.openflow.wire.messages import (
     barrier,
     bundle,
@@ -31,13 +32,17 @@ from lace_sdn.openflow.wire.messages import (
 )
 
 __all__ = [
+    "ConnectionFilter",
     "Foreign",
+    "TupleFilter",
     "barrier",
     "bodies",
     "bundle",
     "bundle_add",
     "bundle_commit",
     "bundle_open",
+    "ct_flush",
+    "ct_flush_zone",
     "decode_flow_dump",
     "decode_group_dump",
     "flow_add",

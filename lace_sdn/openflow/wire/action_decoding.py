@@ -7,11 +7,13 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
 from lace_sdn.openflow.actions import (
+    Controller,
     Ct,
     DecTtl,
     Goto,
     GroupAction,
     InPort,
+    Learn,
     Move,
     Nat,
     Output,
@@ -21,7 +23,7 @@ from lace_sdn.openflow.actions import (
     Resubmit,
     SetField,
 )
-from lace_sdn.openflow.fields import Port
+from lace_sdn.openflow.fields import Port, Slice, Term
 from lace_sdn.openflow.wire import action_encoding as code
 from lace_sdn.openflow.wire.oxm import FIELD_BY_HEADER, Cache, Unreadable, decode_term, slice_of
 
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lace_sdn.openflow.actions import Action, Actions
-    from lace_sdn.openflow.fields import Slice
 
 _HEAD: Final = code.HEAD
 _WORD: Final = struct.Struct("!4xI")
+_OUTPUT: Final = struct.Struct("!4xIH")
+_LEARN: Final = struct.Struct("!10xHHHQHBxHH")
 _COPY: Final = struct.Struct("!4xHHH2x4s4s")
 _VENDOR: Final = struct.Struct("!4xIH")
 _SHORTS: Final = struct.Struct("!10xH4sH")
@@ -57,9 +60,11 @@ def pieces(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _output(data: bytes) -> Action:
-    port: int = _WORD.unpack_from(data)[0]
+    port, max_len = _OUTPUT.unpack_from(data)
     if port == Port.IN_PORT:
         return InPort()
+    if port == Port.CONTROLLER:
+        return Controller(max_len)
     if port >= _FIRST_RESERVED and port not in Port.NAMES:
         raise Unreadable(f"output to the reserved port {port:#x}")
     return Output(port)
@@ -151,6 +156,50 @@ def _nat(data: bytes) -> Nat:
     return Nat(flags == 1, address, int.from_bytes(data[end : end + 2], "big") if present & 0x10 else None)
 
 
+def _learn(data: bytes) -> Learn:
+    idle, hard, priority, cookie, flags, table, fin_idle, fin_hard = _LEARN.unpack_from(data)
+    if flags & ~code.DELETE_LEARNED or fin_idle or fin_hard:
+        raise Unreadable("learn with flags or timeouts that are not known")
+    matches: list[Term | Slice] = []
+    loads: list[Move] = []
+    start = code.LEARN_SIZE
+    while start + 2 <= len(data) and (head := int.from_bytes(data[start : start + 2], "big")):
+        start, source, target = _learned(data, start + 2, head)
+        if head & code.LEARN_LOAD:
+            if not isinstance(source, Slice):
+                raise Unreadable("learn with a constant to load")
+            loads.append(Move(source, target))
+        elif isinstance(source, int):
+            if target != target.field.whole:
+                raise Unreadable("learn with a match on some bits of a field")
+            matches.append(Term(target.field, source, target.field.all_ones))
+        elif source == target:
+            matches.append(target)
+        else:
+            raise Unreadable("learn with a match on another field than the one it is copied from")
+    return Learn(table, priority, cookie, idle, hard, bool(flags), tuple(matches), tuple(loads))
+
+
+def _learned(data: bytes, start: int, head: int) -> tuple[int, Slice | int, Slice]:
+    """A part of a learn action behind its header: where the next begins, the source (bits or a value), the target."""
+    width = head & code.LEARN_BITS
+    if head & ~(code.LEARN_BITS | code.LEARN_IMMEDIATE | code.LEARN_LOAD):
+        raise Unreadable("learn with a part of a kind that is not known")
+    source: Slice | int
+    if head & code.LEARN_IMMEDIATE:
+        end = start + (width + 15) // 16 * 2
+        source = int.from_bytes(data[start:end], "big")
+    else:
+        end = start + code.LEARN_PLACE.size
+        source = _place(data, start, width)
+    return end + code.LEARN_PLACE.size, source, _place(data, end, width)
+
+
+def _place(data: bytes, start: int, width: int) -> Slice:
+    header, low = code.LEARN_PLACE.unpack_from(data, start)
+    return slice_of(header, low, width)
+
+
 _DECODERS: Final[dict[int, Callable[[bytes], Action]]] = {
     code.OUTPUT: _output,
     code.GROUP: lambda data: GroupAction(_WORD.unpack_from(data)[0]),
@@ -165,6 +214,7 @@ _VENDOR_DECODERS: Final[dict[int, Callable[[bytes], Action]]] = {
     code.STACK_PUSH: lambda data: Push(_stacked(data)),
     code.STACK_POP: lambda data: Pop(_stacked(data)),
     code.CT: _ct,
+    code.LEARN: _learn,
 }
 
 

@@ -6,11 +6,13 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.openflow.actions import (
+    Controller,
     Ct,
     DecTtl,
     Goto,
     GroupAction,
     InPort,
+    Learn,
     Move,
     Nat,
     Output,
@@ -21,7 +23,7 @@ from lace_sdn.openflow.actions import (
     SetField,
     format_actions,
 )
-from lace_sdn.openflow.fields import FIELDS, Port, Slice
+from lace_sdn.openflow.fields import FIELDS, Port, Slice, Term
 from lace_sdn.openflow.wire.oxm import PADDING, VENDOR_HEADER
 
 if TYPE_CHECKING:
@@ -32,13 +34,13 @@ if TYPE_CHECKING:
 VENDOR: Final = 0x2320
 NO_TABLE: Final = 0xFF
 OUTPUT, GROUP, DEC_TTL, SET_FIELD, COPY_FIELD, EXPERIMENTER = 0, 22, 24, 25, 28, 0xFFFF
-RESUBMIT_TABLE, OUTPUT_REG, STACK_PUSH, STACK_POP, CT, NAT = 14, 15, 27, 28, 35, 36
+RESUBMIT_TABLE, OUTPUT_REG, LEARN, STACK_PUSH, STACK_POP, CT, NAT = 14, 15, 16, 27, 28, 35, 36
 GOTO_TABLE, APPLY_ACTIONS = 1, 4
 RESUBMIT_IN_PORT: Final = 0xFFF8
 """OFPP_IN_PORT in the 16 bits of OpenFlow 1.0, as vendor actions keep it."""
 
 HEAD: Final = struct.Struct("!HH")
-_OUTPUT: Final = struct.Struct("!HHI8x")
+_OUTPUT: Final = struct.Struct("!HHIH6x")
 _GROUP: Final = struct.Struct("!HHI")
 _COPY: Final = struct.Struct("!HHHHH2x4s4s4x")
 _RESUBMIT: Final = struct.Struct("!HHIHHB3x")
@@ -46,10 +48,16 @@ _OUTPUT_REG: Final = struct.Struct("!HHIHH4sH6x")
 _STACK: Final = struct.Struct("!HHIHH4sH6x")
 _CT: Final = struct.Struct("!HHIHH4sHB3x2x")
 _NAT: Final = struct.Struct("!HHIH2xHH")
+_LEARN: Final = struct.Struct("!HHIHHHHQHB5x")
+LEARN_SIZE: Final = _LEARN.size
+DELETE_LEARNED: Final = 2
+LEARN_IMMEDIATE, LEARN_LOAD, LEARN_BITS = 1 << 13, 1 << 11, 0x7FF
+"""Of the header of a learn action's part: a value stands in it; it is a load, not a match; how many bits."""
+LEARN_PLACE: Final = struct.Struct("!4sH")
 _INSTRUCTION: Final = struct.Struct("!HH4x")
 _GOTO: Final = struct.Struct("!HHB3x")
 
-_IN_PORT: Final = _OUTPUT.pack(OUTPUT, 16, Port.IN_PORT)
+_IN_PORT: Final = _OUTPUT.pack(OUTPUT, 16, Port.IN_PORT, 0)
 _DEC_TTL: Final = _GROUP.pack(DEC_TTL, 8, 0)
 _RESUBMITS: Final = tuple(
     _RESUBMIT.pack(EXPERIMENTER, 16, VENDOR, RESUBMIT_TABLE, RESUBMIT_IN_PORT, table)
@@ -59,7 +67,7 @@ _GOTOS: Final = tuple(_GOTO.pack(GOTO_TABLE, 8, table) for table in range(NO_TAB
 
 
 def _output(action: Output) -> bytes:
-    return _OUTPUT.pack(OUTPUT, 16, action.port)
+    return _OUTPUT.pack(OUTPUT, 16, action.port, 0)
 
 
 _EXACT_SET: Final = {
@@ -125,6 +133,46 @@ def _ct(action: Ct) -> bytes:
     return _CT.pack(EXPERIMENTER, 24 + len(inner), VENDOR, CT, action.commit, header, number, table) + inner
 
 
+def _learn(action: Learn) -> bytes:
+    parts = b"".join([_learned_match(each) for each in action.matches])
+    for load in action.loads:
+        if load.source.width != load.target.width:
+            raise ValueError(f"{action}: {load} is expected between slices of the same width")
+        parts += (
+            (LEARN_LOAD | load.source.width).to_bytes(2, "big") + _place(load.source) + _place(load.target)
+        )
+    size = LEARN_SIZE + len(parts)
+    padding = PADDING[size & 7]
+    flags = DELETE_LEARNED if action.delete_learned else 0
+    return (
+        _LEARN.pack(
+            EXPERIMENTER,
+            size + len(padding),
+            VENDOR,
+            LEARN,
+            action.idle_timeout,
+            action.hard_timeout,
+            action.priority,
+            action.cookie,
+            flags,
+            action.table,
+        )
+        + parts
+        + padding
+    )
+
+
+def _learned_match(each: Term | Slice) -> bytes:
+    if isinstance(each, Slice):
+        return each.width.to_bytes(2, "big") + 2 * _place(each)
+    value = each.value.to_bytes((each.field.bits + 15) // 16 * 2, "big")
+    return (LEARN_IMMEDIATE | each.field.bits).to_bytes(2, "big") + value + _place(each.field.whole)
+
+
+def _place(bits: Slice) -> bytes:
+    return LEARN_PLACE.pack(VENDOR_HEADER[bits.field], bits.low)
+
+
 ENCODERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     SetField: _set_field,
     Move: _move,
@@ -137,6 +185,8 @@ ENCODERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     DecTtl: lambda _: _DEC_TTL,
     GroupAction: lambda action: _GROUP.pack(GROUP, 8, action.group),
     Ct: _ct,
+    Controller: lambda action: _OUTPUT.pack(OUTPUT, 16, Port.CONTROLLER, action.max_len),
+    Learn: _learn,
 }
 
 

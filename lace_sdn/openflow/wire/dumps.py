@@ -183,7 +183,8 @@ def _group(entry: bytes) -> Group:
     properties = list(pieces(_aligned(entry[end:])))
     if len(properties) != 1:
         raise Unreadable("a group without a selection method")
-    return Group(number, buckets, _hash_fields(*properties[0]))
+    fields, parameter = _selection(*properties[0])
+    return Group(number, buckets, fields, parameter)
 
 
 def _aligned(data: bytes) -> bytes:
@@ -211,10 +212,11 @@ def _buckets(data: bytes) -> Iterator[Bucket]:
         start += size
 
 
-def _hash_fields(kind: int, data: bytes) -> tuple[str, ...]:
+def _selection(kind: int, data: bytes) -> tuple[tuple[str, ...], int]:
+    """The fields hashed, and the parameter."""
     vendor, subtype, name, parameter = _SELECTION.unpack_from(data)
     method = _METHODS.get(name.rstrip(b"\0"))
-    if (kind, vendor, subtype, parameter) != (_EXPERIMENTER, _NETRONOME, 1, 0) or method is None:
+    if (kind, vendor, subtype) != (_EXPERIMENTER, _NETRONOME, 1) or method is None:
         raise Unreadable("a selection method that is not known")
     names = []
     start = _SELECTION.size
@@ -229,4 +231,4 @@ def _hash_fields(kind: int, data: bytes) -> tuple[str, ...]:
         start += 4 + field.octets
     if bool(names) is not method:
         raise Unreadable("a selection method with the wrong fields")
-    return tuple(names)
+    return tuple(names), parameter

@@ -36,7 +36,7 @@ _GROUP_MOD: Final = struct.Struct("!BBHIHBxIH2xI")
 _BUCKET: Final = struct.Struct("!HHI")
 _WEIGHT: Final = struct.Struct("!HHH2x")
 # ntr_group_property_selection_method: an experimenter property of vendor 0x154d, type 1; method, parameter, fields.
-_SELECTION: Final = struct.Struct("!HHII4x16s8x")
+_SELECTION: Final = struct.Struct("!HHII4x16sQ")
 _SELECTION_PROPERTY: Final = (0xFFFF, 0x154D, 1)
 _BUNDLE_CONTROL: Final = struct.Struct("!BBHIIHH")
 _BUNDLE_ADD: Final = struct.Struct("!BBHII2xH")
@@ -122,7 +122,8 @@ def _selection(group: Group) -> bytes:
     kind, vendor, subtype = _SELECTION_PROPERTY
     size = _SELECTION.size + len(body)
     method = b"hash" if fields else b"dp_hash"
-    return _SELECTION.pack(kind, size, vendor, subtype, method) + body + PADDING[size & 7]
+    head = _SELECTION.pack(kind, size, vendor, subtype, method, group.hash_param)
+    return head + body + PADDING[size & 7]
 
 
 def bundle_open(bundle_id: int, xid: int) -> bytes:

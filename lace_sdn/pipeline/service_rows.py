@@ -1,0 +1,366 @@
+"""Services: VIPs, the endpoints behind them, and who may use them. One unit a VIP, a port, a scope, a local endpoint.
+
+A Service's port has one number on every node; it rides in the inner destination MAC of tunnelled frames and in the label of
+every connection that came by it, so that both nodes can ask at every packet whether it still may.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from lace_sdn.model.objects import Protocol
+from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Learn, Move, Nat, Resubmit
+from lace_sdn.openflow.fields import (
+    ETH_TYPE,
+    IN_PORT,
+    IP_PROTO,
+    IPV4_SRC,
+    IPV6_SRC,
+    SCTP_DST,
+    TCP_DST,
+    UDP_DST,
+    IpProto,
+)
+from lace_sdn.openflow.flow import Bucket, Group
+from lace_sdn.openflow.match import Match, parse_mac, term
+from lace_sdn.pipeline import tables
+from lace_sdn.pipeline.constants import SECOND_ZONE, TWIN_SOURCE, Priority
+from lace_sdn.pipeline.cookies import Category, cookie, name_id
+from lace_sdn.pipeline.endpoints import deliver
+from lace_sdn.pipeline.fixed import IS_NOT_ADMITTED, NEW, PARTIES, admit_as
+from lace_sdn.pipeline.packet import destination_is, family, source_is
+from lace_sdn.pipeline.registers import (
+    DESTINATION_NETWORK,
+    ENDPOINT,
+    HAIRPIN,
+    LIVE_SERVICE,
+    LOOKUP,
+    OUTPUT_PORT,
+    PERMITTED,
+    SERVICE_CLASS,
+    SERVICE_PORT,
+    SERVICE_SCOPE,
+    SOURCE_NETWORK,
+    SOURCE_ZONE,
+    TRANSLATED,
+)
+from lace_sdn.pipeline.unit import Owner
+from lace_sdn.policy.balancing import WhenNone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lace_sdn.model.objects import Address
+    from lace_sdn.openflow.actions import Action
+    from lace_sdn.openflow.fields import Term
+    from lace_sdn.openflow.flow import Flow
+
+LARGEST_GROUP: Final = 64
+"""Buckets of one group: dp_hash has four slots or more for each of so many (ofproto-dpif.c), which spreads evenly."""
+
+PROTOCOLS: Final = {
+    Protocol.TCP: (IpProto.TCP, TCP_DST, "tcp_src"),
+    Protocol.UDP: (IpProto.UDP, UDP_DST, "udp_src"),
+    Protocol.SCTP: (IpProto.SCTP, SCTP_DST, "sctp_src"),
+}
+"""IP protocol, field of the destination port, name of the source port's field in a group."""
+
+LIVE: Final = 1 << 31
+"""Bit of ``SERVICE_SCOPE``."""
+
+
+class Target(NamedTuple):
+    """An endpoint and its number among those of its Service's port."""
+
+    number: int
+    address: Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceVip:
+    """A VIP means the network of its Service, for those who may use it. ``scope``: number of the Service's Namespace."""
+
+    service: str
+    network: str
+    network_key: int
+    vip: Address
+    scope: int
+
+    def flows(self) -> Iterator[Flow]:
+        owner = Owner(
+            cookie(Category.SERVICE, name_id(self.service)),
+            f"Service {self.service} (Network {self.network})",
+        )
+        yield owner.flow(
+            tables.SERVICE_VIP,
+            Priority.NORMAL,
+            Match(*destination_is(self.vip)),
+            DESTINATION_NETWORK.set(self.network_key),
+            SERVICE_SCOPE.set(LIVE | self.scope),
+            Resubmit(tables.PERMIT_NEW.number),
+            Goto(tables.SERVICE_GATE.number),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BalancedPort:
+    """A port of a VIP, spread over ``chosen``; ``serving`` are all endpoints that connections may still be with.
+
+    ``groups``: ids, as many as ``groups_needed`` says. ``affinity``: seconds after a client's last new connection, 0 for none.
+    """
+
+    name: str
+    number: int
+    vip: Address
+    protocol: Protocol
+    port: int
+    chosen: tuple[Target, ...]
+    serving: tuple[Target, ...]
+    when_none: WhenNone
+    affinity: int
+    groups: tuple[int, ...] = ()
+
+    def with_groups(self, groups: tuple[int, ...]) -> BalancedPort:
+        """The same with ids for its groups, the outermost first."""
+        return replace(self, groups=groups)
+
+    @property
+    def _owner(self) -> Owner:
+        return _owner(self.name, self.number)
+
+    @property
+    def _ours(self) -> tuple[Term, ...]:
+        """Packets of this port in the tables behind ServicePort."""
+        return (*_protocol(self.vip, self.protocol), SERVICE_PORT.equals(self.number))
+
+    def flows(self) -> Iterator[Flow]:
+        yield self._owner.flow(
+            tables.SERVICE_PORT,
+            Priority.NORMAL,
+            Match(
+                *destination_is(self.vip),
+                *_protocol(self.vip, self.protocol),
+                _port(self.protocol, self.port),
+            ),
+            SERVICE_PORT.set(self.number),
+            *self._spread(),
+        )
+        if self.affinity and self.chosen:
+            yield from self._remembering()
+        for target in self.serving:
+            yield self._translation(target)
+
+    def _spread(self) -> tuple[Action, ...]:
+        if not self.chosen:
+            return (Goto(tables.REJECT.number),) if self.when_none is WhenNone.REJECT else ()
+        if self.affinity:
+            return (Resubmit(tables.AFFINITY.number), Goto(tables.SERVICE_ENDPOINT.number))
+        return (GroupAction(self.groups[0]),)
+
+    def _remembering(self) -> Iterator[Flow]:
+        """What was learned counts while the endpoint is among the chosen; otherwise the client gets another."""
+        for target in self.chosen:
+            yield self._owner.flow(
+                tables.SERVICE_ENDPOINT,
+                Priority.NORMAL,
+                Match(*self._ours, ENDPOINT.equals(target.number)),
+                Goto(tables.SERVICE_LEARN.number),
+            )
+        yield self._owner.flow(
+            tables.SERVICE_ENDPOINT, Priority.LOW, Match(*self._ours), GroupAction(self.groups[0])
+        )
+        yield self._owner.flow(
+            tables.SERVICE_LEARN,
+            Priority.NORMAL,
+            Match(*self._ours),
+            self._learning(),
+            Goto(tables.ENDPOINT_DNAT.number),
+        )
+
+    def _learning(self) -> Learn:
+        version = self.vip.version
+        return Learn(
+            table=tables.AFFINITY.number,
+            priority=Priority.NORMAL,
+            cookie=cookie(Category.AFFINITY, self.number),
+            idle_timeout=self.affinity,
+            delete_learned=True,
+            matches=(
+                term(ETH_TYPE, family(version).value),
+                SOURCE_NETWORK.slice,
+                SERVICE_PORT.slice,
+                (IPV4_SRC if version == 4 else IPV6_SRC).whole,
+            ),
+            loads=(Move(ENDPOINT.slice, ENDPOINT.slice),),
+        )
+
+    def _translation(self, target: Target) -> Flow:
+        return self._owner.flow(
+            tables.ENDPOINT_DNAT,
+            Priority.NORMAL,
+            Match(*self._ours, ENDPOINT.equals(target.number)),
+            Ct(
+                SOURCE_ZONE.slice,
+                tables.SERVICE_ADMIT.number,
+                commit=True,
+                nat=Nat(is_source=False, address=target.address, port=target.port),
+                execute=(TRANSLATED.set(1), *PARTIES),
+            ),
+        )
+
+    def select_groups(self) -> Iterator[Group]:
+        """One, or for many endpoints a group of groups, whose levels hash differently: equal hashes would be correlated."""
+        if not self.chosen:
+            return
+        source = "ip_src" if self.vip.version == 4 else "ipv6_src"
+        by_client = (source,) if self.affinity else ()
+        owner = self._owner.text
+        if len(self.groups) == 1:
+            yield Group(self.groups[0], self._buckets(self.chosen), by_client, owner=owner)
+            return
+        outer, *inner = self.groups
+        for index, number in enumerate(inner):
+            targets = self.chosen[
+                index * len(self.chosen) // len(inner) : (index + 1) * len(self.chosen) // len(inner)
+            ]
+            param = 1 if self.affinity else 0
+            yield Group(number, self._buckets(targets), by_client, hash_param=param, owner=owner)
+        fields = by_client or (source, PROTOCOLS[self.protocol][2])
+        buckets = tuple(Bucket(number, (GroupAction(number),)) for number in inner)
+        yield Group(outer, buckets, fields, owner=owner)
+
+    def _buckets(self, targets: tuple[Target, ...]) -> tuple[Bucket, ...]:
+        after = tables.SERVICE_LEARN if self.affinity else tables.ENDPOINT_DNAT
+        return tuple(
+            Bucket(target.number, (ENDPOINT.set(target.number), Resubmit(after.number))) for target in targets
+        )
+
+
+def groups_needed(endpoints: int) -> int:
+    """How many groups spread so many endpoints."""
+    return min(endpoints, 1) if endpoints <= LARGEST_GROUP else 1 + -(-endpoints // LARGEST_GROUP)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveServicePort:
+    """Connections by this port of a Service belong to its network and Namespace, as long as there is such a port."""
+
+    name: str
+    number: int
+    network_key: int
+    scope: int
+
+    def flows(self) -> Iterator[Flow]:
+        yield _owner(self.name, self.number).flow(
+            tables.SERVICE_SCOPE,
+            Priority.NORMAL,
+            Match(SERVICE_PORT.equals(self.number), LOOKUP.equals(self.network_key)),
+            SERVICE_SCOPE.set(LIVE | self.scope),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBackend:
+    """A pod of this node is an endpoint of a Service's port: new connections by that port may end here."""
+
+    name: str
+    number: int
+    network_key: int
+    scope: int
+    protocol: Protocol
+    address: Address
+    port: int
+
+    def flows(self) -> Iterator[Flow]:
+        yield _owner(self.name, self.number).flow(
+            tables.LOCAL_BACKEND,
+            Priority.NORMAL,
+            Match(
+                *destination_is(self.address),
+                *_protocol(self.address, self.protocol),
+                _port(self.protocol, self.port),
+                SERVICE_PORT.equals(self.number),
+                DESTINATION_NETWORK.equals(self.network_key),
+            ),
+            SERVICE_SCOPE.set(LIVE | self.scope),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnServer:
+    """A pod of this node that may reach itself through a VIP, or (``has_twins``) be called by another network's pod of its address."""
+
+    id: str
+    network: str
+    network_key: int
+    ofport: int
+    mac: str
+    address: Address
+    has_twins: bool
+
+    def flows(self) -> Iterator[Flow]:
+        owner = Owner(cookie(Category.ENDPOINT, name_id(self.id)), f"Pod {self.id} (Network {self.network})")
+        yield owner.flow(
+            tables.ROUTE,
+            Priority.OWN_ADDRESS,
+            Match(
+                term(IN_PORT, self.ofport),
+                DESTINATION_NETWORK.equals(self.network_key),
+                TRANSLATED.equals(1),
+                *destination_is(self.address),
+            ),
+            *deliver(parse_mac(self.mac), SECOND_ZONE | self.ofport, HAIRPIN.set(1)),
+        )
+        if self.has_twins:
+            yield owner.flow(
+                tables.DESTINATION_COMMIT,
+                Priority.OWN_ADDRESS,
+                Match(
+                    *source_is(self.address),
+                    NEW,
+                    IS_NOT_ADMITTED,
+                    HAIRPIN.equals(0),
+                    OUTPUT_PORT.equals(self.ofport),
+                ),
+                admit_as(TWIN_SOURCE[self.address.version]),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePermit:
+    """Networks of a service class may use the services of a network: all, or those of one Namespace (``scope`` not 0)."""
+
+    service_class: int
+    policy: str
+    network: str
+    network_key: int
+    namespace: str
+    scope: int
+
+    def flows(self) -> Iterator[Flow]:
+        where = f" in Namespace {self.namespace}" if self.namespace else ""
+        text = f"service class {self.service_class:#x} to services of Network {self.network}{where}"
+        owner = Owner(
+            cookie(Category.SERVICE_CLASS, self.service_class), f"ServiceRoutingPolicy {self.policy}: {text}"
+        )
+        admitted = SERVICE_SCOPE.equals(LIVE | self.scope) if self.namespace else LIVE_SERVICE.equals(1)
+        yield owner.flow(
+            tables.PERMIT,
+            Priority.NAMESPACE_SERVICES if self.namespace else Priority.ALL_SERVICES,
+            Match(SERVICE_CLASS.equals(self.service_class), LOOKUP.equals(self.network_key), admitted),
+            PERMITTED.set(1),
+        )
+
+
+def _owner(name: str, number: int) -> Owner:
+    return Owner(cookie(Category.SERVICE, number), f"Service {name}")
+
+
+def _protocol(address: Address, protocol: Protocol) -> tuple[Term, Term]:
+    return family(address.version), term(IP_PROTO, PROTOCOLS[protocol][0])
+
+
+def _port(protocol: Protocol, number: int) -> Term:
+    return term(PROTOCOLS[protocol][1], number)

@@ -1,0 +1,248 @@
+"""Which units of Services a node needs: VIPs that its pods may use, endpoints that it hosts, and who may use these."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from lace_sdn.model.objects import Protocol
+from lace_sdn.pipeline.service_rows import (
+    BalancedPort,
+    LiveServicePort,
+    LocalBackend,
+    OwnServer,
+    ServicePermit,
+    ServiceVip,
+    Target,
+    groups_needed,
+)
+from lace_sdn.policy.balancing import choose
+from lace_sdn.policy.numbers import numbers
+from lace_sdn.policy.services import Admission, port_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from lace_sdn.model.cluster import ClusterState
+    from lace_sdn.model.objects import Address, Backend, Endpoint, Network, Node, Service, ServicePort
+    from lace_sdn.pipeline.unit import Unit
+    from lace_sdn.policy.services import ServiceAccess, ServiceClass
+
+
+class Backed(NamedTuple):
+    """An endpoint of a Service's port."""
+
+    service: Service
+    port: ServicePort
+    backend: Backend
+
+
+class _Asked(NamedTuple):
+    """A port of a VIP, before it has groups."""
+
+    service: Service
+    port: ServicePort
+    vip: Address
+    chosen: tuple[Target, ...]
+    unit: BalancedPort
+
+    @property
+    def group_names(self) -> list[str]:
+        """What the ids of its groups are made of; the same while its endpoints are so many."""
+        name = f"{port_name(self.service, self.port)} IPv{self.vip.version}"
+        return [f"{name} {index}" for index in range(groups_needed(len(self.chosen)))]
+
+
+def backends_by_node(state: ClusterState) -> Mapping[str, tuple[Backed, ...]]:
+    """Node -> the endpoints of Services that are pods there."""
+    found: dict[str, list[Backed]] = defaultdict(list)
+    for service in state.services:
+        for port in service.ports:
+            for backend in port.backends:
+                if backend.pod in state.endpoint_by_id:
+                    found[state.endpoint_by_id[backend.pod].node].append(Backed(service, port, backend))
+    return {node: tuple(each) for node, each in found.items()}
+
+
+@dataclass(frozen=True)
+class ServiceScope:
+    """The part of the Services that concerns a node."""
+
+    access: ServiceAccess
+    usable: tuple[Service, ...]
+    """By a local network."""
+    backed: tuple[Backed, ...]
+    """By local pods that have a port."""
+    outbound: tuple[ServiceClass, ...]
+    """Classes of local networks."""
+    inbound: tuple[ServiceClass, ...]
+    """Classes that are admitted to a Service backed here: all their members may come."""
+
+    @classmethod
+    def of(
+        cls,
+        access: ServiceAccess,
+        services: Iterable[Service],
+        local: frozenset[str],
+        backed: tuple[Backed, ...],
+    ) -> ServiceScope:
+        known: dict[Admission, bool] = {}
+        usable = []
+        for service in services:
+            its = Admission(service.network, service.namespace)
+            if its not in known:
+                known[its] = any(access.may_use(network, service) for network in local)
+            if known[its]:
+                usable.append(service)
+        hosted = {each.service.id: each.service for each in backed}
+        return cls(
+            access,
+            tuple(usable),
+            backed,
+            tuple(each for each in access.classes if not local.isdisjoint(each.members)),
+            tuple(
+                each for each in access.classes if any(each.admits(service) for service in hosted.values())
+            ),
+        )
+
+    @property
+    def initiators(self) -> frozenset[str]:
+        return frozenset[str]().union(*(each.members for each in self.inbound))
+
+    @property
+    def responders(self) -> frozenset[str]:
+        return frozenset(each.network for each in self.usable)
+
+    @property
+    def classes(self) -> tuple[ServiceClass, ...]:
+        """All that concern the node, each once."""
+        return tuple({each.number: each for each in self.outbound + self.inbound}.values())
+
+
+def service_units(
+    scope: ServiceScope,
+    state: ClusterState,
+    node: Node,
+    hosted: Mapping[str, tuple[Endpoint, int]],
+    *,
+    sctp: bool,
+) -> Iterator[Unit]:
+    """``hosted``: local endpoints with their ofports by id; ``sctp``: whether the datapath can translate its ports."""
+    networks = state.network_by_name
+    yield from _vips(scope, networks)
+    asked = [each for each in _asked(scope, node) if sctp or each.port.protocol is not Protocol.SCTP]
+    ids = numbers(name for each in asked for name in each.group_names)
+    for each in asked:
+        yield each.unit.with_groups(tuple(ids[name] for name in each.group_names))
+    yield from _own_servers(scope, networks, hosted)
+    yield from _permits(scope, networks)
+    yield from _live_ports(scope, networks)
+    for backed in scope.backed:
+        if any(each.admits(backed.service) for each in scope.inbound):
+            yield _local_backend(scope.access, backed, networks)
+
+
+def _vips(scope: ServiceScope, networks: Mapping[str, Network]) -> Iterator[Unit]:
+    for service in scope.usable:
+        number = scope.access.namespace_ids[service.namespace]
+        for vip in service.vips:
+            yield ServiceVip(service.id, service.network, networks[service.network].key, vip, number)
+
+
+def _asked(scope: ServiceScope, node: Node) -> Iterator[_Asked]:
+    for service in scope.usable:
+        for port in service.ports:
+            known = numbers(_backend_name(each) for each in port.backends)
+            for vip in service.vips:
+                choice = choose(service, port, vip.version, node)
+                chosen = tuple(_target(each, known) for each in choice.chosen)
+                unit = BalancedPort(
+                    port_name(service, port),
+                    scope.access.port_id(service, port),
+                    vip,
+                    port.protocol,
+                    port.number,
+                    chosen,
+                    tuple(_target(each, known) for each in choice.serving),
+                    choice.when_none,
+                    service.affinity_seconds,
+                )
+                yield _Asked(service, port, vip, chosen, unit)
+
+
+def _backend_name(backend: Backend) -> str:
+    return f"{backend.address} {backend.port}"
+
+
+def _target(backend: Backend, known: Mapping[str, int]) -> Target:
+    return Target(known[_backend_name(backend)], backend.address, backend.port)
+
+
+def _own_servers(
+    scope: ServiceScope, networks: Mapping[str, Network], hosted: Mapping[str, tuple[Endpoint, int]]
+) -> Iterator[Unit]:
+    """Each address of a local pod that is an endpoint, once."""
+    clients: dict[str, frozenset[str]] = {}
+    twins: dict[tuple[str, Address], bool] = defaultdict(bool)
+    for service, _, backend in scope.backed:
+        if service.id not in clients:
+            clients[service.id] = frozenset(
+                name for each in scope.inbound if each.admits(service) for name in each.members
+            )
+        others = clients[service.id] - {service.network}
+        twins[backend.pod, backend.address] |= any(
+            backend.address in prefix
+            for name in others
+            for prefix in networks[name].prefixes
+            if not networks[name].is_external and prefix.version == backend.address.version
+        )
+    for (pod, address), has_twins in twins.items():
+        endpoint, ofport = hosted[pod]
+        key = networks[endpoint.network].key
+        yield OwnServer(pod, endpoint.network, key, ofport, endpoint.mac, address, has_twins)
+
+
+def _permits(scope: ServiceScope, networks: Mapping[str, Network]) -> Iterator[Unit]:
+    """Rows that a local client, or a client of a local endpoint, may need; those for a network's own services never."""
+    hosted = {each.service.id: each.service for each in scope.backed}
+    asked = ((scope.outbound, scope.usable), (scope.inbound, hosted.values()))
+    rows: dict[tuple[int, Admission], str] = {}
+    for classes, services in asked:
+        named = {Admission(each.network, each.namespace) for each in services}
+        concerned = named | {Admission(each.network) for each in named}
+        for its in classes:
+            for admission, policy in its.admitted.items():
+                if admission in concerned and set(its.members) - {admission.network}:
+                    rows[its.number, admission] = policy
+    for (number, admission), policy in rows.items():
+        namespace = admission.namespace
+        key, scope_id = networks[admission.network].key, scope.access.namespace_ids.get(namespace, 0)
+        yield ServicePermit(number, policy, admission.network, key, namespace, scope_id)
+
+
+def _live_ports(scope: ServiceScope, networks: Mapping[str, Network]) -> Iterator[Unit]:
+    """Of Services that somebody uses by a ServiceRoutingPolicy, here or as a client of an endpoint here."""
+    services = {each.id: each for each in scope.usable if any(own.admits(each) for own in scope.outbound)}
+    hosted = {each.service.id: each.service for each in scope.backed}
+    services |= {
+        each.id: each for each in hosted.values() if any(other.admits(each) for other in scope.inbound)
+    }
+    for service in services.values():
+        number = scope.access.namespace_ids[service.namespace]
+        for port in service.ports:
+            port_id = scope.access.port_id(service, port)
+            yield LiveServicePort(port_name(service, port), port_id, networks[service.network].key, number)
+
+
+def _local_backend(access: ServiceAccess, backed: Backed, networks: Mapping[str, Network]) -> LocalBackend:
+    service, port, backend = backed
+    return LocalBackend(
+        port_name(service, port),
+        access.port_id(service, port),
+        networks[service.network].key,
+        access.namespace_ids[service.namespace],
+        port.protocol,
+        backend.address,
+        backend.port,
+    )

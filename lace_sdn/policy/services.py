@@ -1,0 +1,138 @@
+"""ServiceRoutingPolicies resolved: which Networks may use which Services' VIPs, and which share a service class."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from lace_sdn.policy.numbers import numbers
+from lace_sdn.policy.selection import selects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lace_sdn.model.cluster import ClusterState
+    from lace_sdn.model.objects import Service, ServicePolicy, ServicePort
+    from lace_sdn.policy.relations import Relations
+
+
+class Admission(NamedTuple):
+    """The services of a network: all of them, or (``namespace`` not "") those of one Namespace."""
+
+    network: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True)
+class ServiceClass:
+    """Networks that ServiceRoutingPolicies admit to the same services. ``number``: the smallest network key among them."""
+
+    number: int
+    members: tuple[str, ...]
+    admitted: Mapping[Admission, str]
+    """-> the oldest policy that says so for the smallest-keyed member."""
+
+    def admits(self, service: Service) -> bool:
+        """Whether members may use the VIPs of ``service`` by these policies alone."""
+        own = Admission(service.network)
+        return own in self.admitted or own._replace(namespace=service.namespace) in self.admitted
+
+
+@dataclass(frozen=True)
+class ServiceAccess:
+    """Who may use which VIPs. ``port_ids``: (service, protocol, port) -> its number, the same on every node.
+
+    ``namespace_ids``: Namespace -> number, of those that have services.
+    """
+
+    relations: Relations
+    classes: tuple[ServiceClass, ...]
+    port_ids: Mapping[str, int]
+    namespace_ids: Mapping[str, int]
+
+    @cached_property
+    def class_of(self) -> Mapping[str, ServiceClass]:
+        """By network; networks that no ServiceRoutingPolicy admits anywhere have none."""
+        return {name: each for each in self.classes for name in each.members}
+
+    def may_use(self, network: str, service: Service) -> bool:
+        """By being its network, by a NetworkRoutingPolicy to that, or by a ServiceRoutingPolicy."""
+        if self.relations.is_related(network, service.network):
+            return True
+        its = self.class_of.get(network)
+        return its is not None and its.admits(service)
+
+    def port_id(self, service: Service, port: ServicePort) -> int:
+        return self.port_ids[port_name(service, port)]
+
+
+def port_name(service: Service, port: ServicePort) -> str:
+    """What names a Service's port in a cluster: ``NAMESPACE/NAME TCP 80``."""
+    return f"{service.id} {port.protocol} {port.number}"
+
+
+def resolve_services(state: ClusterState, relations: Relations) -> ServiceAccess:
+    """A pure function of ``state``, whose relations are ``relations``."""
+    return ServiceAccess(
+        relations,
+        _classes(state),
+        numbers(port_name(service, port) for service in state.services for port in service.ports),
+        numbers(service.namespace for service in state.services),
+    )
+
+
+def _classes(state: ClusterState) -> tuple[ServiceClass, ...]:
+    admitted = _admitted(state)
+    groups: dict[frozenset[Admission], list[str]] = defaultdict(list)
+    for name, its in admitted.items():
+        if its:
+            groups[frozenset(its)].append(name)
+    networks = state.network_by_name
+    found = []
+    for members in groups.values():
+        first = min(members, key=lambda name: networks[name].key)
+        found.append(ServiceClass(networks[first].key, tuple(sorted(members)), admitted[first]))
+    return tuple(sorted(found, key=lambda each: each.number))
+
+
+def _admitted(state: ClusterState) -> dict[str, dict[Admission, str]]:
+    """Client network -> what it is admitted to -> the oldest policy; nothing twice."""
+    namespaces_of: dict[str, set[str]] = defaultdict(set)
+    for service in state.services:
+        namespaces_of[service.network].add(service.namespace)
+    found: dict[str, dict[Admission, str]] = defaultdict(dict)
+    for policy in sorted(state.service_policies, key=lambda each: (each.created, each.name)):
+        admissions = tuple(_admissions(state, policy, namespaces_of))
+        for source in state.networks:
+            # Two external networks are never related; services of external ones are not served.
+            if admissions and selects(policy.source, source):
+                for admission in admissions:
+                    found[source.name].setdefault(admission, policy.name)
+    return {name: _without_parts(its) for name, its in found.items()}
+
+
+def _admissions(
+    state: ClusterState, policy: ServicePolicy, namespaces_of: Mapping[str, set[str]]
+) -> Iterator[Admission]:
+    """What the policy admits its sources to, as far as there are services."""
+    labels = {each.name: each.labels for each in state.namespaces}
+    for network in state.networks:
+        if network.is_external or not selects(policy.destination, network):
+            continue
+        there = sorted(namespaces_of.get(network.name, ()))
+        if there and not policy.namespaces.requirements:
+            yield Admission(network.name)
+            continue
+        for namespace in there:
+            if policy.namespaces.matches(labels.get(namespace, ())):
+                yield Admission(network.name, namespace)
+
+
+def _without_parts(admitted: Mapping[Admission, str]) -> dict[Admission, str]:
+    """Without single namespaces of networks whose services are admitted as a whole."""
+    whole = {each.network for each in admitted if not each.namespace}
+    return {
+        each: policy for each, policy in admitted.items() if not each.namespace or each.network not in whole
+    }
