@@ -6,13 +6,16 @@ Pure. An object that cannot be part of the state is left out and reported; the o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from lace_sdn.kube import decode
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
 from lace_sdn.kube.problems import Finding, any_of, quoted
 from lace_sdn.kube.report import Report
+from lace_sdn.kube.services import build_services
 from lace_sdn.model.cluster import ClusterState, Condition
+from lace_sdn.model.labels import labels
 from lace_sdn.model.objects import NetworkType, RoutingPolicy
 from lace_sdn.policy.allocation import Bound, allocate, current_lease
 from lace_sdn.policy.binding import Binder
@@ -58,7 +61,7 @@ def build(manifests: Manifests, known: Ledger) -> Built:
     allocated = allocate(networks, _bound(placed, networks, (binder, keyed), report), pinned, keyed)
     for refusal in allocated.refusals:
         report.refused(refusal, _SOME_LEFT_OUT if refusal.kind == "Network" else "")
-    state = ClusterState(
+    without_services = ClusterState(
         nodes,
         namespaces,
         networks,
@@ -68,6 +71,9 @@ def build(manifests: Manifests, known: Ledger) -> Built:
         allocated.endpoints,
         tuple(block for block in allocated.blocks if block.node in names),
     )
+    network_of = partial(_network_of_service, binder, without_services, report)
+    services = build_services(manifests, without_services, pods, network_of, report)
+    state = replace(without_services, services=services)
     _report_missing_networks(state, report)
     return Built(state, allocated.ledger, report.all_problems(), report.all_conditions())
 
@@ -150,8 +156,11 @@ def _carried(manifests: Manifests, living: Ledger) -> set[str]:
 
 
 def _namespaces(manifests: Manifests, pods: Iterable[Pod]) -> tuple[Namespace, ...]:
-    """Those written, and those that pods name: a namespace without manifest has no labels of its own."""
-    found = {pod.namespace: decode.namespace_of(pod.namespace, {}) for pod in pods}
+    """Those written, and those that pods and Services name: a namespace without manifest has no labels of its own."""
+    named = {pod.namespace for pod in pods} | {
+        each.identity.namespace for each in manifests.of_kind("Service")
+    }
+    found = {name: decode.namespace_of(name, {}) for name in named}
     found |= {each.name: each for each in _decoded(manifests, "Namespace", decode.namespace)}
     return tuple(found[name] for name in sorted(found))
 
@@ -179,7 +188,7 @@ def _bound(
     by_name = {network.name: network for network in networks}
     for pod in pods:
         name = _network_of(pod, *binding, report)
-        refusal = _unfit(pod, name, by_name)
+        refusal = _unfit("Pod", pod.id, name, by_name)
         if refusal:
             report.refused(refusal)
         elif name:
@@ -200,20 +209,32 @@ def _network_of(pod: Pod, binder: Binder, known: Ledger, report: Report) -> str 
     return lease.network
 
 
-def _unfit(pod: Pod, name: str | None, networks: Mapping[str, Network]) -> Refusal | None:
-    """Why a pod cannot be in the network of this name; None if it can."""
+def _network_of_service(
+    binder: Binder, state: ClusterState, report: Report, service: Manifest
+) -> Network | None:
+    """The network that bindings name now; a Service moves at once."""
+    identity = service.identity
+    name = binder.network_of(identity.namespace, labels(service.data["metadata"].get("labels")))
+    refusal = _unfit("Service", identity.full_name, name, state.network_by_name)
+    if refusal:
+        report.refused(refusal)
+    return None if refusal or name is None else state.network_by_name[name]
+
+
+def _unfit(kind: str, which: str, name: str | None, networks: Mapping[str, Network]) -> Refusal | None:
+    """Why a pod or Service cannot be in the network of this name; None if it can."""
     if name is None:
         found = 'no NetworkBindingPolicy matches, and there is no Network "default"'
-        return Refusal("Pod", pod.id, Reason.NO_NETWORK, found, "expected a binding to a Network")
+        return Refusal(kind, which, Reason.NO_NETWORK, found, "expected a binding to a Network")
     if name not in networks:
         found = f'is bound to Network "{name}", which does not exist or was left out'
-        return Refusal("Pod", pod.id, Reason.NETWORK_MISSING, found, _one_of(networks))
+        return Refusal(kind, which, Reason.NETWORK_MISSING, found, _one_of(networks))
     if networks[name].is_external:
         found = f'is bound to Network "{name}", which is external'
-        return Refusal("Pod", pod.id, Reason.NETWORK_EXTERNAL, found, "expected a network of type l3")
+        return Refusal(kind, which, Reason.NETWORK_EXTERNAL, found, "expected a network of type l3")
     if networks[name].type is NetworkType.L2:
         found = f'is bound to Network "{name}" of type l2, which this version does not program'
-        return Refusal("Pod", pod.id, Reason.NETWORK_NOT_SUPPORTED, found, "expected a network of type l3")
+        return Refusal(kind, which, Reason.NETWORK_NOT_SUPPORTED, found, "expected a network of type l3")
     return None
 
 
@@ -223,7 +244,11 @@ def _report_missing_networks(state: ClusterState, report: Report) -> None:
     for identity, field, name in _named_networks(state):
         if name not in state.network_by_name:
             refused = identity.kind == "NetworkBindingPolicy"
-            now = "the pods that it binds are refused" if refused else "it relates nothing until that exists"
+            now = (
+                "the pods that it binds are refused, its services have no VIP"
+                if refused
+                else "it relates nothing until that exists"
+            )
             report.not_ready(
                 identity, Reason.NETWORK_MISSING, f"{field} {quoted(name)} is no Network; {expected}; {now}"
             )

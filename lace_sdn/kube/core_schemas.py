@@ -112,7 +112,12 @@ _POD = _kind(
             }
         ),
         "status": _object(
-            {"phase": _TEXT, "podIP": _IP, "podIPs": {**_array(_object({"ip": _IP}, ("ip",))), "maxItems": 2}}
+            {
+                "conditions": _array(_object({"type": _TEXT, "status": _TEXT}, ("type", "status"))),
+                "phase": _TEXT,
+                "podIP": _IP,
+                "podIPs": {**_array(_object({"ip": _IP}, ("ip",))), "maxItems": 2},
+            }
         ),
     },
     ("spec",),
@@ -137,6 +142,17 @@ _SERVICE = _kind(
                 "clusterIP": _TEXT,
                 "clusterIPs": _array(_TEXT),
                 "ports": _array(_SERVICE_PORT),
+                "sessionAffinityConfig": {
+                    "type": ["object", "null"],
+                    "properties": {
+                        "clientIP": {
+                            "type": ["object", "null"],
+                            "properties": {"timeoutSeconds": {"type": ["integer", "null"]}},
+                        }
+                    },
+                },
+                "trafficDistribution": {"type": ["string", "null"]},
+                "publishNotReadyAddresses": {"type": ["boolean", "null"]},
                 "sessionAffinity": {"type": "string", "enum": ["None", "ClientIP"]},
                 "internalTrafficPolicy": {"type": "string", "enum": ["Cluster", "Local"]},
                 "externalTrafficPolicy": {"type": "string", "enum": ["Cluster", "Local", ""]},
@@ -147,12 +163,21 @@ _SERVICE = _kind(
 )
 
 _YES_NO: Schema = {"type": ["boolean", "null"]}
+_NAMED = _object({"name": _TEXT}, ("name",))
 _SLICE_ENDPOINT = _object(
     {
         "addresses": {"type": "array", "items": _TEXT, "minItems": 1},
         "nodeName": {"type": ["string", "null"]},
         "conditions": _object({"ready": _YES_NO, "serving": _YES_NO, "terminating": _YES_NO}),
-        "targetRef": {"type": ["object", "null"]},
+        "targetRef": {
+            "type": ["object", "null"],
+            "properties": {"kind": _TEXT, "name": _TEXT, "namespace": _TEXT},
+        },
+        "zone": {"type": ["string", "null"]},
+        "hints": {
+            "type": ["object", "null"],
+            "properties": {"forZones": _array(_NAMED), "forNodes": _array(_NAMED)},
+        },
     },
     ("addresses",),
 )

@@ -1,6 +1,6 @@
 """Valid manifests -> frozen objects of the model. What a schema promises is not checked again.
 
-Service and EndpointSlice are validated, and not decoded yet.
+Services and EndpointSlices become objects together, in ``services``.
 """
 
 from __future__ import annotations
@@ -123,16 +123,23 @@ def pod(manifest: Manifest) -> Pod | None:
         _pod_addresses(status),
         _created(manifest),
         str(metadata.get("uid", "")),
+        _is_ready(status),
+        bool(metadata.get("deletionTimestamp")),
     )
 
 
+def _is_ready(status: Data) -> bool:
+    """The condition Ready; a pod that says nothing of it is taken to be ready."""
+    conditions = {each["type"]: each["status"] for each in status.get("conditions") or ()}
+    return bool(conditions.get("Ready", "True") == "True")
+
+
 def _ports(spec: Data) -> Iterator[Port]:
-    """Declared ports in their order; SCTP has no listener and no probe, so it is passed over."""
+    """Declared ports in their order."""
     for container in spec.get("containers") or ():
         for entry in container.get("ports") or ():
-            protocol = entry.get("protocol", "TCP")
-            if protocol != "SCTP":
-                yield Port(Protocol(protocol), int(entry["containerPort"]), str(entry.get("name", "")))
+            protocol = Protocol(entry.get("protocol", "TCP"))
+            yield Port(protocol, int(entry["containerPort"]), str(entry.get("name", "")))
 
 
 def _pod_addresses(status: Data) -> tuple[Address, ...]:

@@ -24,6 +24,9 @@ _FEW_VALUES = 10_000
 _DEEPEST = 100
 """Collections in one another; libyaml's composer calls itself for each and would end the process at some 20,000."""
 
+_ITS_OWN_LIMIT = "maximum nesting depth"
+"""Newer libyaml reads ahead and gives up by itself, far beyond ours."""
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS = yaml.constructor.SafeConstructor()
 
@@ -60,6 +63,8 @@ def documents(text: str) -> Iterator[Document]:
             if data is not None:
                 yield Document(data, unfolding.lines)
     except yaml.MarkedYAMLError as error:
+        if _ITS_OWN_LIMIT in (error.problem or ""):
+            raise _too_deep(_line(error)) from None
         raise NotYamlError(_line(error), f"is not YAML: {error.problem or error}") from None
     except yaml.YAMLError as error:
         raise NotYamlError(1, f"is not YAML: {' '.join(str(error).split())}") from None

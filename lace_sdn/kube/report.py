@@ -17,6 +17,7 @@ _CONSEQUENCES = {
     "Network": "the Network is left out, and its pods with it",
     "Allocation": "the block is left out",
     "Pod": "the Pod is refused: it gets no address and reaches nothing",
+    "Service": "the Service has no VIP",
 }
 _ADDRESS_REASONS = (Reason.ADDRESS_IN_USE, Reason.ADDRESS_OF_OTHER_NODE, Reason.ADDRESS_OUTSIDE_NETWORK)
 
@@ -42,6 +43,18 @@ class Report:
     def not_ready(self, identity: Identity, reason: str, message: str) -> None:
         kind, name = identity.kind, identity.full_name
         self.conditions.append(Condition(kind, name, "Ready", status=False, reason=reason, message=message))
+
+    def condition(self, identity: Identity, kind: str, reason: str, message: str) -> None:
+        """Something that is not as it should be, by a condition of the type ``kind``."""
+        found = Condition(
+            identity.kind, identity.full_name, kind, status=False, reason=reason, message=message
+        )
+        self.conditions.append(found)
+
+    def place(self, identity: Identity) -> str:
+        """Where an object is written; "" if nowhere."""
+        manifest = self._by_identity.get(identity)
+        return str(manifest.place(("metadata", "name"))) if manifest else ""
 
     def binding_changed(self, pod: str, message: str) -> None:
         reason = "BindingChanged"

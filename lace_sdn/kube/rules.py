@@ -8,7 +8,9 @@ from __future__ import annotations
 from ipaddress import AddressValueError, IPv4Network, IPv6Network, NetmaskValueError, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
+from lace_sdn.kube import service_rules
 from lace_sdn.kube.problems import Finding, Path, quoted
+from lace_sdn.kube.service_rules import RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,23 +21,6 @@ Data = dict[str, Any]
 
 _SUBNETS = (("ipv4Subnet", 4), ("ipv6Subnet", 6))
 _BLOCKS = (("ipv4Block", 4), ("ipv6Block", 6))
-_RESERVED = {
-    ip_network(text): why
-    for text, why in {
-        "0.0.0.0/8": "this host",
-        "127.0.0.0/8": "loopback",
-        "169.254.0.0/16": "link-local, with the pods' gateway 169.254.0.1",
-        "224.0.0.0/4": "multicast",
-        "240.0.0.0/4": "reserved, with broadcast",
-        "::/128": "no address",
-        "::1/128": "loopback",
-        "::ffff:0:0/96": "IPv4-mapped",
-        "fe80::/10": "link-local, with the pods' gateway fe80::1",
-        "ff00::/8": "multicast",
-    }.items()
-}
-"""Addresses that no pod can have (RFC 6890, RFC 4291), so a pod network's prefix lies clear of them."""
-
 _EXAMPLES = {4: '"10.0.0.0/16"', 6: '"fd00:10::/48"'}
 
 
@@ -94,7 +79,7 @@ def _subnet(path: Path, subnet: Data, family: int, kind: str) -> Iterator[Findin
 
 
 def _reserved(path: Path, prefix: Prefix) -> Iterator[Finding]:
-    taken = [f"{each} ({why})" for each, why in _RESERVED.items() if prefix.overlaps(each)]
+    taken = [f"{each} ({why})" for each, why in RESERVED.items() if prefix.overlaps(each)]
     if taken:
         found = f'"{prefix}" overlaps {", ".join(taken)}'
         yield Finding(path, found, f"expected one that pods can use, such as {_EXAMPLES[prefix.version]}")
@@ -223,4 +208,6 @@ _RULES: Mapping[str, Callable[[Data], Iterator[Finding]]] = {
     "Allocation": _allocation,
     "Node": _node,
     "Pod": _pod,
+    "Service": service_rules.service,
+    "EndpointSlice": service_rules.endpoint_slice,
 }

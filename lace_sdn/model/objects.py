@@ -137,7 +137,7 @@ class Port:
 class Pod:
     """A pod as Kubernetes knows it, before it has a network. ``addresses`` are those it asks for or has already.
 
-    ``uid`` tells a pod from a later one of the same name; "" when the manifest has none.
+    ``uid`` tells a pod from a later one of the same name; "" when the manifest has none. ``ready``: for Services that select it.
     """
 
     namespace: str
@@ -148,6 +148,8 @@ class Pod:
     addresses: tuple[Address, ...] = ()
     created: str = ""
     uid: str = ""
+    ready: bool = True
+    terminating: bool = False
 
     @property
     def id(self) -> str:

@@ -253,9 +253,10 @@ def test_a_service_policy_is_decoded() -> None:
     assert policy.namespaces.requirements == (Requirement("team", Operator.IN, ("shop",)),)
 
 
-def test_ports_of_protocols_without_probe_are_passed_over() -> None:
+def test_ports_of_every_protocol_are_known() -> None:
+    """Services may name those of SCTP too; nothing probes them."""
     sctp = pod("a").replace(
         "{containerPort: 80}", "{containerPort: 80, protocol: UDP}, {containerPort: 9, protocol: SCTP}"
     )
     (endpoint,) = built(NODE, network("red"), binding("red"), sctp).state.endpoints
-    assert endpoint.ports == (Port(Protocol.UDP, 80),)
+    assert endpoint.ports == (Port(Protocol.UDP, 80), Port(Protocol.SCTP, 9))
