@@ -19,7 +19,7 @@ from lace_sdn.lab.switches import Switch
 from lace_sdn.policy.reachability import probe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from lace_sdn.kube.build import Built
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lace_sdn.lab.reach import Finding
     from lace_sdn.model.cluster import ClusterState
     from lace_sdn.policy.oracle import Connection
+    from lace_sdn.policy.reachability import Expectation
 
 _MOST_DIFFERENCES = 30
 _PIPE_WIDTH = 160
@@ -61,18 +62,19 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 
 def print_findings(
-    console: Console, meant: Mapping[Connection, bool], findings: Mapping[Connection, Finding]
+    console: Console, meant: Mapping[Connection, Expectation], findings: Mapping[Connection, Finding]
 ) -> int:
     """The probed matrix beside the intended one, then each difference; the number of differences."""
     different = [each for each in meant if not reach.is_as_intended(meant[each], findings[each])]
-    found = {each: finding.found is reach.Found.ALLOW for each, finding in findings.items()}
-    console.print(Matrices(meant, found, set(different)))
+    found = {each: finding.found for each, finding in findings.items()}
+    intended = {each: expectation.outcome for each, expectation in meant.items()}
+    console.print(Matrices(intended, found, set(different)))
     for connection in different[:_MOST_DIFFERENCES]:
         finding = findings[connection]
-        wanted = "allow" if meant[connection] else "deny"
         told = f" ({finding.detail})" if finding.detail else ""
         console.print(
-            f"[bold red]✗[/] {connection_name(connection)}: {finding.found}{told}, intended: {wanted}"
+            f"[bold red]✗[/] {connection_name(connection)}: {finding.found}{told}{_by(finding.backends)}, "
+            f"intended: {meant[connection].outcome}{_by(meant[connection].backends)}"
         )
     if len(different) > _MOST_DIFFERENCES:
         console.print(f"... and {len(different) - _MOST_DIFFERENCES} more")
@@ -86,7 +88,7 @@ def print_findings(
 
 
 def findings_as_json(
-    meant: Mapping[Connection, bool], findings: Mapping[Connection, Finding]
+    meant: Mapping[Connection, Expectation], findings: Mapping[Connection, Finding]
 ) -> list[dict[str, Any]]:
     """One object a connection."""
     return [
@@ -95,12 +97,18 @@ def findings_as_json(
             "to": connection.destination,
             "probe": probe_name(connection.protocol, connection.port),
             "family": connection.family,
-            "intended": "allow" if meant[connection] else "deny",
+            "intended": meant[connection].outcome,
+            "intended_backends": sorted(meant[connection].backends or ()),
             "found": finding.found,
+            "backends": sorted(finding.backends),
             "detail": finding.detail,
         }
         for connection, finding in findings.items()
     ]
+
+
+def _by(backends: Collection[str] | None) -> str:
+    return f" by {', '.join(sorted(backends))}" if backends else ""
 
 
 def option_name(its: Lab) -> str:

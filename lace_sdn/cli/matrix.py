@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     "--json", "as_json", is_flag=True, help="For machines: every connection with its verdict and reason."
 )
 def command(source: Path, *, as_json: bool) -> None:
-    """Print which pod may start connections to which: intended, from the manifests alone.
+    """Print which pod may start connections to which pod and Service: intended, from the manifests alone.
 
-    Asked are the declared ports of every pod, and ICMP, in each address family that both pods have. What a lab really
-    does, lace-sdn lab probe says.
+    Asked are the declared ports of every pod, and ICMP, and the ports of every Service, in each address family that both
+    have. What a lab really does, lace-sdn lab probe says.
     """
     result = built(source)
     if result.problems and not result.state.endpoints:
@@ -37,7 +37,8 @@ def command(source: Path, *, as_json: bool) -> None:
         click.echo(json.dumps(_as_json(result.state), indent=2))
     else:
         console = Console()
-        console.print(matrix_table(intended(result.state), encoding=console.encoding))
+        outcomes = {connection: meant.outcome for connection, meant in intended(result.state).items()}
+        console.print(matrix_table(outcomes, encoding=console.encoding))
         console.print(legend(console.encoding))
     if result.problems:
         raise SystemExit(1)
@@ -51,6 +52,8 @@ def _as_json(state: ClusterState) -> list[dict[str, Any]]:
             "probe": probe_name(connection.protocol, connection.port),
             "family": connection.family,
             "allowed": (answer := verdict(state, connection)).allowed,
+            "rejected": answer.is_rejected,
+            "backends": list(answer.backends) if connection.service else None,
             "policy": answer.policy or None,
             "reason": answer.reason,
         }

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lace_sdn.policy.reachability import probe_name
+from lace_sdn.policy.reachability import Outcome, probe_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,42 +28,49 @@ class Marks:
     everything: str
     some: str
     nothing: str
+    refused: str
     different: str
+
+    @property
+    def all(self) -> str:
+        return f"{self.everything}{self.some}{self.nothing}{self.refused}{self.different}"
 
     @classmethod
     def of(cls, encoding: str) -> Marks:
         """The symbols, or ASCII where ``encoding`` (of standard output) cannot carry them."""
         try:
-            f"{SYMBOLS.everything}{SYMBOLS.some}{SYMBOLS.nothing}{SYMBOLS.different}".encode(encoding)
+            SYMBOLS.all.encode(encoding)
         except UnicodeEncodeError:
             return ASCII
         return SYMBOLS
 
 
-SYMBOLS: Final = Marks("●", "◐", "·", "■")
-ASCII: Final = Marks("#", "+", ".", "!")
+SYMBOLS: Final = Marks("●", "◐", "·", "○", "■")
+ASCII: Final = Marks("#", "+", ".", "x", "!")
 
 
 def legend(encoding: str) -> Text:
-    """Everything: the destination's declared ports and ICMP, in each address family that both have."""
+    """Everything: a pod's declared ports and ICMP, a Service's ports, in each address family that both have."""
     marks = Marks.of(encoding)
     return Text.assemble(
         (f"{marks.everything} ", "green"), "everything  ", (f"{marks.some} ", "yellow"), "some of it  ",
-        (f"{marks.nothing} ", "dim"), "nothing  ", (f"{marks.different} ", "bold white on red"), "not as intended",
+        (f"{marks.nothing} ", "dim"), "nothing  ", (f"{marks.refused} ", "magenta"), "refused at once  ",
+        (f"{marks.different} ", "bold white on red"), "not as intended",
         style="dim",
     )  # fmt: skip
 
 
 def matrix_table(
-    passes: Mapping[Connection, bool],
+    outcomes: Mapping[Connection, str],
     title: str = "intended",
     different: Collection[Connection] = (),
     encoding: str = "utf-8",
 ) -> Table:
-    """A grid of ``passes``; cells with one of ``different`` are marked."""
-    names = sorted({connection.source for connection in passes} | {each.destination for each in passes})
+    """A grid of outcomes (``allow``, ``reject``, others); cells with one of ``different`` are marked. Services are columns only."""
+    pods = {each.source for each in outcomes} | {each.destination for each in outcomes if not each.service}
+    names = [*sorted(pods), *sorted({each.destination for each in outcomes if each.service})]
     cells: dict[tuple[str, str], list[Connection]] = {}
-    for connection in passes:
+    for connection in outcomes:
         cells.setdefault((connection.source, connection.destination), []).append(connection)
     marks = Marks.of(encoding)
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
@@ -71,7 +78,9 @@ def matrix_table(
     for number in range(1, len(names) + 1):
         table.add_column(str(number), justify="right", min_width=2, no_wrap=True)
     for number, source in enumerate(names, start=1):
-        row = [_cell(cells.get((source, destination), []), passes, different, marks) for destination in names]
+        row = [
+            _cell(cells.get((source, destination), []), outcomes, different, marks) for destination in names
+        ]
         table.add_row(f"{number:>2} {source}", *row)
     return table
 
@@ -80,8 +89,8 @@ def matrix_table(
 class Matrices:
     """What real packets did, and beside it (below it where the terminal is narrow) what the objects mean."""
 
-    intended: Mapping[Connection, bool]
-    found: Mapping[Connection, bool]
+    intended: Mapping[Connection, str]
+    found: Mapping[Connection, str]
     different: Collection[Connection]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -106,16 +115,18 @@ def connection_name(connection: Connection) -> str:
 
 def _cell(
     asked: list[Connection],
-    passes: Mapping[Connection, bool],
+    outcomes: Mapping[Connection, str],
     different: Collection[Connection],
     marks: Marks,
 ) -> Text:
     if not asked:
         return Text(" ")
-    passing = sum(passes[connection] for connection in asked)
+    passing = sum(outcomes[connection] == Outcome.ALLOW for connection in asked)
     sign, style = marks.nothing, "dim"
     if passing:
         sign, style = (marks.everything, "green") if passing == len(asked) else (marks.some, "yellow")
+    elif all(outcomes[connection] == Outcome.REJECT for connection in asked):
+        sign, style = marks.refused, "magenta"
     if any(connection in different for connection in asked):
         return Text(sign if passing else marks.different, style="bold white on red")
     return Text(sign, style=style)

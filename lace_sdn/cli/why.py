@@ -88,7 +88,7 @@ def _connection(state: ClusterState, options: dict[str, Any]) -> Connection:
         protocol, port = parse_probe(options["probe"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    families = shared_families(source, destination)
+    families = shared_families(source.addresses, destination.addresses)
     asked = int(options["family"]) if options["family"] else next(iter(families), 4)
     if asked not in families:
         which = f"IPv{asked}" if families else "IP"

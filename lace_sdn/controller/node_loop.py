@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lace_sdn.controller.stale_endpoints import leave
 from lace_sdn.controller.zones import stale_zones
 from lace_sdn.openflow.diff import diff
 from lace_sdn.pipeline.compiler import NodeCompiler
@@ -29,6 +30,7 @@ class Programmed:
     generation: str
     ports: Mapping[str, int]
     flows: int
+    groups: int = 0
 
 
 class NodeLoop:
@@ -37,12 +39,13 @@ class NodeLoop:
     ``bridge``: the connected bridge or None; ``ports``: what the node's database says, None until it was read.
     """
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, *, sctp: bool = True) -> None:
+        """``sctp``: whether the node's datapath tracks it by its ports."""
         self.node = node
         self.bridge: ProgrammableBridge | None = None
         self.ports: Mapping[str, int] | None = None
         self.programmed: Programmed | None = None
-        self._compiler = NodeCompiler(node)
+        self._compiler = NodeCompiler(node, sctp=sctp)
         self._installed: tuple[ProgrammableBridge, BridgeProgram] | None = None
         self._remembered: BridgeProgram | None = None
         self._confirmed_on: ProgrammableBridge | None = None
@@ -74,7 +77,7 @@ class NodeLoop:
             return False
         local = {each.id for each in world.cluster.endpoints_of.get(self.node, ())}
         here = {name: port for name, port in ports.items() if name in local}
-        self.programmed = Programmed(world.generation, here, len(desired.flows))
+        self.programmed = Programmed(world.generation, here, len(desired.flows), len(desired.groups))
         return True
 
     def _bring(self, bridge: ProgrammableBridge, desired: BridgeProgram) -> None:
@@ -87,15 +90,24 @@ class NodeLoop:
         zones = stale_zones(self._remembered or installed, desired)
         for zone in zones:
             bridge.flush_zone(zone)
-        bridge.commit(delta)
+        leaving = leave(installed, desired)
+        if leaving is not None:
+            bridge.commit(diff(installed, leaving.first))
+            self._installed = (bridge, leaving.first)
+            bridge.flush_connections(leaving.flushes)
+            bridge.commit(diff(leaving.first, desired))
+        else:
+            bridge.commit(delta)
         self._confirm(bridge, desired)
         log.info(
-            "node=%s programmed flows=%d put=%d removed=%d zones_flushed=%d",
+            "node=%s programmed flows=%d groups=%d put=%d removed=%d zones_flushed=%d connections_flushed=%d",
             self.node,
             len(desired.flows),
+            len(desired.groups),
             len(delta.put_flows),
             len(delta.remove_flows),
             len(zones),
+            len(leaving.flushes) if leaving else 0,
         )
 
     def _confirm(self, bridge: ProgrammableBridge, program: BridgeProgram) -> None:

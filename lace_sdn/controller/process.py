@@ -33,6 +33,7 @@ COALESCE = 0.02
 RETRY_FIRST, RETRY_LAST = 0.5, 15.0
 AUDIT_INTERVAL = 10.0
 """Every bridge is read back this often, and put right if somebody changed flows of ours."""
+USERSPACE = "netdev"
 AUDIT_SHARE = 20
 """Reading back takes a twentieth of the time at most, however large the bridge."""
 
@@ -51,12 +52,17 @@ class Settings:
     datapath_type: str = "system"
     verbose: bool = False
 
+    @property
+    def is_userspace(self) -> bool:
+        """Whether packets are switched by ovs-vswitchd itself."""
+        return self.datapath_type == USERSPACE
+
 
 class Worker:
     """Runs the loop of one node in a greenthread of its own, so that a slow switch delays nobody else."""
 
-    def __init__(self, node: str, process: Process) -> None:
-        self.loop = NodeLoop(node)
+    def __init__(self, node: str, process: Process, *, sctp: bool) -> None:
+        self.loop = NodeLoop(node, sctp=sctp)
         self._process = process
         self._wake = threading.Event()
         self._thread = eventlet.spawn(self._run)
@@ -106,7 +112,7 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         self.world: World | None = None
         self._settings = settings
-        self._reader = WorldReader(settings.source, settings.state_file)
+        self._reader = WorldReader(settings.source, settings.state_file, is_userspace=settings.is_userspace)
         self._status = StatusFile(settings.status_file)
         self._workers: dict[str, Worker] = {}
         self._databases: dict[str, OvsdbNode] = {}
@@ -178,7 +184,7 @@ class Process:
             self._workers.pop(node).stop()
             self.publish()
         for node in remotes.keys() - self._workers.keys():
-            worker = self._workers[node] = Worker(node, self)
+            worker = self._workers[node] = Worker(node, self, sctp=not self._settings.is_userspace)
             worker.loop.bridge = self._app.bridges.get(int(datapath_id(node), 16))
             settings = OvsdbSettings(
                 datapath_type=self._settings.datapath_type, controller=f"unix:{self._settings.listen}"

@@ -40,6 +40,7 @@ def _node(loop: NodeLoop, generation: str) -> dict[str, Any]:
         "connected": loop.bridge is not None,
         "programmed": done is not None and done.generation == generation,
         "flows": done.flows if done else 0,
+        "groups": done.groups if done else 0,
         "endpoints": sorted(done.ports) if done else [],
     }
 

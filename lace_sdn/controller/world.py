@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lace_sdn.kube.build import Built, build
 from lace_sdn.kube.generation import generation
 from lace_sdn.kube.ledger_file import read_ledger, write_ledger
+from lace_sdn.kube.services import unsupported_protocols
 from lace_sdn.kube.source import FolderSource
 from lace_sdn.pipeline.compiler import Cluster
 
@@ -30,10 +31,12 @@ class World:
 class WorldReader:
     """Reads the folder of manifests and keeps the ledger of allocations in ``state_file``."""
 
-    def __init__(self, source: Path, state_file: Path) -> None:
+    def __init__(self, source: Path, state_file: Path, *, is_userspace: bool = False) -> None:
+        """``is_userspace``: the nodes' datapaths, which then cannot serve all protocols."""
         self._path = source
         self._source = FolderSource(source)
         self._state_file = state_file
+        self._is_userspace = is_userspace
         self._reported: frozenset[str] = frozenset()
 
     def has_news(self) -> bool:
@@ -49,6 +52,9 @@ class WorldReader:
         built = build(manifests, ledger)
         if built.ledger != ledger:
             write_ledger(self._state_file, built.ledger)
+        if self._is_userspace:
+            more = unsupported_protocols(built.state)
+            built = replace(built, conditions=built.conditions + more)
         self._report(built)
         return World(name, built, Cluster.of(built.state))
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from lace_sdn.openflow.fields import IN_PORT
-from lace_sdn.pipeline.constants import LAST_POD_PORT
+from lace_sdn.pipeline.constants import LAST_POD_PORT, SECOND_ZONE
 from lace_sdn.pipeline.tables import CLASSIFIER, SPOOF_GUARD
 
 if TYPE_CHECKING:
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 
 def stale_zones(installed: BridgeProgram, desired: BridgeProgram) -> tuple[int, ...]:
-    """Ports whose pod is another one than before, in ascending order: a zone is the ofport of its pod.
+    """The zones of ports whose pod is another one than before, in order of port: its ofport, and its second zone.
 
     A port is judged by the flows that say who sits behind it: classification and spoof guard. A pod must never meet
     the connections of its predecessor.
     """
     before, after = _identities(installed), _identities(desired)
-    return tuple(sorted(port for port in before.keys() | after.keys() if before.get(port) != after.get(port)))
+    ports = sorted(port for port in before.keys() | after.keys() if before.get(port) != after.get(port))
+    return tuple(zone for port in ports for zone in (port, SECOND_ZONE | port))
 
 
 def _identities(program: BridgeProgram) -> dict[int, frozenset[Flow]]:

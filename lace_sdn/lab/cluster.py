@@ -127,7 +127,9 @@ def _remove_what_goes(lab: Lab, state: ClusterState, tell: Tell) -> dict[str, Po
     staying = {name: pod for name, pod in pods.whole(lab, recorded).items() if pod not in leaving}
     if leaving:
         tell(f"removing {len(leaving)} pods")
-    agent_client.leave_all_but(lab, [endpoint for endpoint in state.endpoints if endpoint.id in staying])
+    agent_client.leave_all_but(
+        lab, [endpoint for endpoint in state.endpoints if endpoint.id in staying], state.services
+    )
     pods.detach(lab, leaving)
     for node in _nodes_there(lab) - state.node_by_name.keys():
         tell(f"removing node {node}")
@@ -165,7 +167,7 @@ def _make_pods(lab: Lab, state: ClusterState, there: dict[str, Pod], tell: Tell)
     pods.attach(lab, coming)
     pods.restore(lab, tuple(there.values()))
     agent_client.ensure(lab)
-    agent_client.settle(lab, state.endpoints)
+    agent_client.settle(lab, state.endpoints, state.services)
 
 
 def _publish(lab: Lab, source: Path, built: Built) -> None:

@@ -46,15 +46,19 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Which pods the token reached (whatever address it bore), and which one's answer came back to the source."""
+    """Which pods the token reached (whatever address it bore), and which one's answer came back to the source.
+
+    ``refused``: the source was told at once that nobody takes it (a reset, an ICMP error).
+    """
 
     seen_at: tuple[str, ...] = ()
     answered_by: tuple[str, ...] = ()
+    refused: bool = False
 
     def as_json(self) -> list[Any]:
-        return [list(self.seen_at), list(self.answered_by)]
+        return [list(self.seen_at), list(self.answered_by), self.refused]
 
     @classmethod
     def from_json(cls, value: list[Any]) -> Observation:
-        seen_at, answered_by = value
-        return cls(tuple(seen_at), tuple(answered_by))
+        seen_at, answered_by, refused = value
+        return cls(tuple(seen_at), tuple(answered_by), bool(refused))

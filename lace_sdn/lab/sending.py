@@ -26,6 +26,8 @@ _ATTEMPTS = (0.0, 0.25, 0.35)
 """Seconds before the first, after the first, after the second: one lost packet changes no verdict."""
 _LATE = 0.05
 """Seconds after the last answer in which an arrival elsewhere is still noticed."""
+_REFUSED = "\0"
+"""Instead of a pod's name: the kernel says that the connection was refused."""
 _SOURCE_PORTS = range(20000, 32768)
 """Below the kernel's ephemeral ports; each is used by one attempt at a time in the whole lab, so it names the attempt."""
 
@@ -67,6 +69,8 @@ class Sender:
             seen = sorted(set[str]().union(*(self._arrivals.forget(sign) for sign in signs)))
         if not answer.done():
             return Observation(tuple(seen))
+        if answer.result() == _REFUSED:
+            return Observation(tuple(seen), refused=True)
         # An echo reply bears no name: it is the answer of whoever saw the request.
         return Observation(tuple(seen), (answer.result(),) if answer.result() else tuple(seen))
 
@@ -87,7 +91,7 @@ class Sender:
         self, probe: Probe, token: bytes, signs: list[bytes | int], answer: asyncio.Future[str]
     ) -> None:
         loop = asyncio.get_running_loop()
-        with self._socket(probe, socket.SOCK_STREAM) as client, contextlib.suppress(OSError):
+        with self._socket(probe, socket.SOCK_STREAM) as client, _refusal(answer):
             # No TIME_WAIT: the end of a probe is a reset.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             port = client.getsockname()[1]
@@ -102,7 +106,7 @@ class Sender:
     ) -> None:
         del signs
         loop = asyncio.get_running_loop()
-        with self._socket(probe, socket.SOCK_DGRAM) as client, contextlib.suppress(OSError):
+        with self._socket(probe, socket.SOCK_DGRAM) as client, _refusal(answer):
             await loop.sock_connect(client, (probe.address, probe.port))
             await loop.sock_sendall(client, token)
             _resolve(answer, await _line(client))
@@ -134,6 +138,17 @@ class Sender:
                     client.bind(("", port))
                     break
             yield client
+
+
+@contextlib.contextmanager
+def _refusal(answer: asyncio.Future[str]) -> Iterator[None]:
+    """A refusal is an answer; other errors are silence."""
+    try:
+        yield
+    except ConnectionRefusedError:
+        _resolve(answer, _REFUSED)
+    except OSError:
+        pass
 
 
 def _resolve(answer: asyncio.Future[str], text: str) -> None:

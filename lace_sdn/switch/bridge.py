@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import struct
+import logging
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.openflow import wire
+from lace_sdn.pipeline.tables import REJECT
 from lace_sdn.switch import library
-from lace_sdn.switch.contract import BundleRefused, Installed, Refusal, SwitchLost
+from lace_sdn.switch.contract import BundleRefused, Installed, Refusal, SwitchLost, is_ours
 from lace_sdn.switch.dump import read_dump
 from lace_sdn.switch.exchange import Exchange
+from lace_sdn.switch.rejection import MOST_A_SECOND, Allowance, rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from lace_sdn.openflow.diff import Delta
     from lace_sdn.openflow.flow import Flow, Group
+
+_LOG = logging.getLogger(__name__)
 
 WRITE_SIZE: Final = 65536
 """Bytes joined into one write: a write per message costs the switch 2-10 times the CPU."""
@@ -26,8 +31,6 @@ BUNDLE_ID: Final = 1
 """One bundle is open at a time, and a connection's bundles end with it."""
 
 _MAX_XID: Final = 0xFFFFFFFF
-# OFPT_EXPERIMENTER of Nicira (0x2320), subtype 29 (NXT_CT_FLUSH_ZONE): 6 zero bytes, then the zone.
-_FLUSH_ZONE: Final = struct.Struct("!BBHIII6xH")
 
 
 class Bridge:
@@ -39,6 +42,8 @@ class Bridge:
         self._turn = library.hub.Semaphore(1)
         self._exchange: Exchange | None = None
         self._lost = False
+        self._cannot_flush = False
+        self._refusals = Allowance(MOST_A_SECOND, MOST_A_SECOND, time.monotonic())
         self._unreadable: tuple[wire.Foreign, ...] = ()
         """Flows with our cookie, of another version of this program: they go with the next change."""
 
@@ -108,12 +113,36 @@ class Bridge:
     def flush_zone(self, zone: int) -> None:
         """Forget every connection of a conntrack zone (0..65535). Raises SwitchLost."""
         xids = self._reserve(2)
-        flush = _FLUSH_ZONE.pack(
-            library.OPENFLOW_15, library.ofproto.OFPT_EXPERIMENTER, 24, xids[0], 0x2320, 29, zone
-        )
-        exchange = self._converse((flush, wire.barrier(xids[1])), xids)
+        exchange = self._converse((wire.ct_flush_zone(zone, xids[0]), wire.barrier(xids[1])), xids)
         if exchange.errors:
             raise self._give_up(f"it cannot flush conntrack zone {zone}: {exchange.errors[0][1]}")
+
+    def flush_connections(self, which: Sequence[wire.ConnectionFilter]) -> None:
+        """Forget the connections that are like any of these, in all zones. Raises SwitchLost.
+
+        Open vSwitch before 3.1 cannot; that is said, once a connection.
+        """
+        if not which:
+            return
+        xids = self._reserve(len(which) + 1)
+        flushes = [wire.ct_flush(each, xid) for each, xid in zip(which, xids, strict=False)]
+        exchange = self._converse([*flushes, wire.barrier(xids[-1])], xids)
+        if exchange.errors and not self._cannot_flush:
+            self._cannot_flush = True
+            _LOG.warning(
+                "event=cannot_flush bridge=%s why=%r: UDP clients of endpoints that were removed keep sending to them",
+                self.name,
+                exchange.errors[0][1],
+            )
+
+    def refuse(self, packet: wire.PacketIn) -> None:
+        """Answer a packet that table Reject sent; silence where no answer is due or too many were given."""
+        if packet.table != REJECT.number or not is_ours(packet.cookie) or self._lost:
+            return
+        if self._refusals.take(time.monotonic()):
+            answer = rejection(packet.frame)
+            if answer is not None:
+                self._datapath.send(wire.packet_out(answer, packet.in_port, self._reserve(1)[0]))
 
     def close(self) -> None:
         """Let go of the switch, which keeps its flows and tries to connect again."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from lace_sdn.openflow.flow import COOKIE_OWNER, BridgeProgram
+from lace_sdn.openflow.flow import COOKIE_OWNER, LEARNED_CATEGORY, BridgeProgram
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lace_sdn.openflow.diff import Delta
+    from lace_sdn.openflow.wire import ConnectionFilter
 
 
 class SwitchLost(ConnectionError):  # noqa: N818 (what happened, not a mistake)
@@ -54,7 +57,7 @@ class ForeignFlow:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What a bridge holds: ours as a program, and what somebody else put there.
+    """What a bridge holds: ours as a program, and what somebody else put there. What the bridge learned by itself is neither.
 
     Groups have no cookie: a group is foreign when a foreign flow leads to it and none of ours does.
     """
@@ -82,7 +85,15 @@ class ProgrammableBridge(Protocol):
     def flush_zone(self, zone: int) -> None:
         """Forget every connection of a conntrack zone (0..65535). Raises SwitchLost."""
 
+    def flush_connections(self, which: Sequence[ConnectionFilter]) -> None:
+        """Forget the connections that are like any of these, in all zones. Raises SwitchLost."""
+
 
 def is_ours(cookie: int) -> bool:
     """Whether a flow with this cookie belongs to Lace SDN."""
     return cookie >> 48 == COOKIE_OWNER
+
+
+def is_learned(cookie: int) -> bool:
+    """Whether a flow with this cookie was learned by the switch, from a flow of Lace SDN."""
+    return is_ours(cookie) and cookie >> 40 & 0xFF == LEARNED_CATEGORY

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from lace_sdn.openflow import wire
 from lace_sdn.openflow.actions import GroupAction
 from lace_sdn.openflow.flow import BridgeProgram, Flow, Group
-from lace_sdn.switch.contract import ForeignFlow, Installed, is_ours
+from lace_sdn.switch.contract import ForeignFlow, Installed, is_learned, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +34,7 @@ def read_dump(
         flows += found
         unreadable += rest
         breathe()
-    ours = [flow for flow in flows if is_ours(flow.cookie)]
+    ours = [flow for flow in flows if is_ours(flow.cookie) and not is_learned(flow.cookie)]
     others = [flow for flow in flows if not is_ours(flow.cookie)]
     foreign = (
         *(ForeignFlow(each.table, each.priority, each.cookie, str(each)) for each in others),
@@ -43,7 +43,7 @@ def read_dump(
     groups, foreign_groups = _read_groups(group_parts, _targets_of(ours), _targets_of(others))
     program = BridgeProgram(_ordered(ours, breathe), groups)
     return Installed(program, foreign, foreign_groups), tuple(
-        each for each in unreadable if is_ours(each.cookie)
+        each for each in unreadable if is_ours(each.cookie) and not is_learned(each.cookie)
     )
 
 

@@ -43,17 +43,20 @@ class Exchange:
 
 
 def parse(datapath: Any, version: int, msg_type: int, msg_len: int, xid: int, buf: bytearray) -> Any:  # noqa: PLR0913, PLR0917
-    """The library's parser of OpenFlow 1.5 (its signature), but dumps of flows and groups stay raw in ``message.buf``.
+    """The library's parser of OpenFlow 1.5 (its signature), but dumps and packets stay raw in ``message.buf``.
 
     The library cannot parse a flow with a copy_field action, and drops the whole reply without a word.
     """
-    if msg_type == library.ofproto.OFPT_MULTIPART_REPLY:
+    reply = None
+    if msg_type == library.ofproto.OFPT_PACKET_IN:
+        reply = library.parser.OFPPacketIn
+    elif msg_type == library.ofproto.OFPT_MULTIPART_REPLY:
         reply = _RAW.get(int.from_bytes(buf[8:10], "big"))
-        if reply is not None:
-            message = reply(datapath)
-            message.set_headers(version, msg_type, msg_len, xid)
-            message.set_buf(buf)
-            return message
+    if reply is not None:
+        message = reply(datapath)
+        message.set_headers(version, msg_type, msg_len, xid)
+        message.set_buf(buf)
+        return message
     return library.parser.msg_parser(datapath, version, msg_type, msg_len, xid, buf)
 
 

@@ -9,10 +9,11 @@ from lace_sdn.switch.contract import BundleRefused, ForeignFlow, Installed, Refu
 from lace_sdn.switch.strictness import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from lace_sdn.openflow.diff import Delta
     from lace_sdn.openflow.flow import Flow, FlowKey, Group
+    from lace_sdn.openflow.wire import ConnectionFilter
 
 
 class FakeBridge:
@@ -31,6 +32,7 @@ class FakeBridge:
         self.commits: list[Delta] = []
         """Every change that was applied, in order; empty ones are none."""
         self.flushed_zones: list[int] = []
+        self.flushed_connections: list[ConnectionFilter] = []
         self._tables = frozenset(tables)
         self._foreign = {flow.key: flow for flow in foreign_flows}
         self._flows: dict[FlowKey, Flow] = {}
@@ -82,6 +84,11 @@ class FakeBridge:
         if not 0 <= zone <= 0xFFFF:
             raise ValueError(f"conntrack zone {zone} is not in 0..65535")
         self.flushed_zones.append(zone)
+
+    def flush_connections(self, which: Sequence[ConnectionFilter]) -> None:
+        """Raises SwitchLost."""
+        self._check_connection()
+        self.flushed_connections.extend(which)
 
     def _check_connection(self) -> None:
         if not self.is_connected:

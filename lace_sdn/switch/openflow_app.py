@@ -6,9 +6,12 @@ the first import of the process.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lace_sdn.openflow.wire import read_packet_in
+from lace_sdn.openflow.wire.oxm import Unreadable
 from lace_sdn.switch import library
 from lace_sdn.switch.bridge import Bridge
 from lace_sdn.switch.exchange import Exchange, parse
@@ -111,6 +114,14 @@ class _Events(library.App):  # type: ignore[misc]
             self._app.connected(event.datapath)
         else:
             self._app.disconnected(event.datapath)
+
+    @_on("PacketIn")
+    def packet_came(self, event: Any) -> None:
+        datapath = event.msg.datapath
+        bridge = self._app.bridges.get(datapath.id)
+        if bridge is not None and bridge.serves(datapath):
+            with contextlib.suppress(Unreadable):
+                bridge.refuse(read_packet_in(bytes(event.msg.buf)))
 
     @_on("ErrorMsg")
     def refused(self, event: Any) -> None:

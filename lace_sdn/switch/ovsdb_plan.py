@@ -20,6 +20,9 @@ MAX_BACKOFF: Final = 1000
 """Milliseconds. The default lets a switch wait 8 s before it tries the controller again."""
 
 
+REFUSALS_A_SECOND: Final = 200
+
+
 @dataclass(frozen=True, slots=True)
 class OvsdbSettings:
     """What the bridge of every node is set up with.
@@ -141,6 +144,9 @@ class BridgePlan:
             row.target = next((each for each in self.targets if each != row.target), row.target)
         _set(row, "max_backoff", [MAX_BACKOFF])
         _set(row, "inactivity_probe", [self.settings.inactivity_probe])
+        # Of packets that are refused. The switch queues them by port, so that no pod takes the share of the others.
+        _set(row, "controller_rate_limit", [REFUSALS_A_SECOND])
+        _set(row, "controller_burst_limit", [REFUSALS_A_SECOND])
         # The channel never runs through the bridge itself; in-band would add hidden flows.
         _set(row, "connection_mode", ["out-of-band"])
         if rows != [row]:

@@ -38,6 +38,8 @@ _COLUMNS: Final[dict[str, dict[str, Any]]] = {
     "Controller": {
         "target": _TEXT,
         "max_backoff": _OPTIONAL_NUMBER,
+        "controller_rate_limit": _OPTIONAL_NUMBER,
+        "controller_burst_limit": _OPTIONAL_NUMBER,
         "inactivity_probe": _OPTIONAL_NUMBER,
         "connection_mode": _OPTIONAL_TEXT,
         "is_connected": {"type": "boolean"},

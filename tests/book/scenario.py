@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lace_sdn.policy.oracle import Connection
+    from lace_sdn.policy.reachability import Expectation
 
 BOOK = Path(__file__).parents[2] / "flows"
 
@@ -39,7 +40,7 @@ class Scenario:
         return build(read(self.cluster), Ledger())
 
     @cached_property
-    def expected(self) -> Mapping[Connection, bool]:
+    def expected(self) -> Mapping[Connection, Expectation]:
         """What ``reachability.txt`` says, deny for what it leaves out."""
         path = self.folder / "reachability.txt"
         return expected(self.built.state, parse(path.read_text(), str(path)))

@@ -31,6 +31,20 @@ NAMED_IN_THE_CONTRACT = {
     "three-nodes",
     "dual-stack",
     "policy-removed",
+    "clusterip-same-network",
+    "service-of-a-peer",
+    "service-only",
+    "service-by-namespace",
+    "service-by-network-name",
+    "service-overlapping-networks",
+    "hairpin",
+    "affinity",
+    "no-endpoints",
+    "local-policy",
+    "zone-distribution",
+    "udp-endpoint-removed",
+    "large-service",
+    "dual-stack-service",
 }
 
 
@@ -62,12 +76,13 @@ def test_goldens_are_what_the_compiler_says_now(scenario: Scenario) -> None:
 
 @EVERY_SCENARIO
 def test_oracle_says_what_the_book_says(scenario: Scenario) -> None:
-    assert intended(scenario.built.state) == scenario.expected
+    said = intended(scenario.built.state)
+    assert [each for each in said if not said[each].agrees_with(scenario.expected[each])] == []
 
 
 @EVERY_SCENARIO
 def test_every_scenario_has_connections_that_pass(scenario: Scenario) -> None:
-    assert any(scenario.expected.values())
+    assert any(each.is_allowed for each in scenario.expected.values())
 
 
 @EVERY_SCENARIO

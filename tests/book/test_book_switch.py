@@ -15,6 +15,7 @@ from lace_sdn.pipeline import compile_node, offline_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from dummy import DummySwitch
     from scenario import Scenario
@@ -47,14 +48,26 @@ def install(switch: DummySwitch, bridge: str, scenario: Scenario, node: str) -> 
 def test_switch_holds_what_the_golden_says(
     dummy_switch: DummySwitch, bridge: str, scenario: Scenario, node: str
 ) -> None:
-    """``diff-flows`` between switch and file is empty, and the dump is the file without its comments."""
+    """``diff-flows`` between switch and file is empty, and the dumps are the files without their comments."""
     install(dummy_switch, bridge, scenario, node)
+    assert sorted(shown_groups(dummy_switch, bridge)) == sorted(
+        written_lines(scenario.folder / f"{node}.groups")
+    )
     golden = scenario.folder / f"{node}.flows"
     assert dummy_switch.ofctl("diff-flows", bridge, str(golden)) == ""
     dump = dummy_switch.ofctl("dump-flows", bridge, "--no-stats", "--no-names")
     shown = [line.strip() for line in dump.splitlines() if "actions=" in line]
-    written = [line for line in golden.read_text().splitlines() if line and not line.startswith("#")]
-    assert sorted(shown) == sorted(written)
+    assert sorted(shown) == sorted(written_lines(golden))
+
+
+def written_lines(file: Path) -> list[str]:
+    text = file.read_text() if file.exists() else ""
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def shown_groups(switch: DummySwitch, bridge: str) -> list[str]:
+    dump = switch.ofctl("dump-groups", bridge)
+    return [line.strip() for line in dump.splitlines() if "group_id=" in line]
 
 
 def test_every_cookie_is_ours(dummy_switch: DummySwitch, bridge: str) -> None:

@@ -158,9 +158,7 @@ def test_a_flow_of_somebody_else_is_kept_apart_and_can_be_removed(bridge: Bridge
     bridge.switch.ofctl(
         "add-flow", BRIDGE, "cookie=0x77,table=5,priority=8,dl_vlan=5,actions=strip_vlan,controller"
     )
-    bridge.switch.ofctl(
-        "add-flow", BRIDGE, "cookie=0x78,table=5,priority=7,ip,actions=note:00.01.02"
-    )
+    bridge.switch.ofctl("add-flow", BRIDGE, "cookie=0x78,table=5,priority=7,ip,actions=note:00.01.02")
     bridge.client.commit(Delta(put_flows=(ours,)))
     read, foreign = wire.read_flow_dump(wire.bodies(bridge.client.ask(wire.flow_dump_request(3)), FLOW_DESC))
     assert read == [ours]

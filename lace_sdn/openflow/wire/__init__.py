@@ -30,10 +30,12 @@ from lace_sdn.openflow.wire.messages import (
     group_modify,
     hello,
 )
+from lace_sdn.openflow.wire.packets import PacketIn, packet_out, read_packet_in
 
 __all__ = [
     "ConnectionFilter",
     "Foreign",
+    "PacketIn",
     "TupleFilter",
     "barrier",
     "bodies",
@@ -54,6 +56,8 @@ __all__ = [
     "group_dump_request",
     "group_modify",
     "hello",
+    "packet_out",
     "read_flow_dump",
     "read_group_dump",
+    "read_packet_in",
 ]
