@@ -55,6 +55,7 @@ def _counts(state: ClusterState) -> dict[str, int]:
         "networks": len(state.networks),
         "policies": len(policies),
         "pods": len(state.endpoints),
+        "services": len(state.services),
     }
 
 
@@ -90,9 +91,15 @@ def _print(result: Built, conditions: tuple[Condition, ...], *, is_good: bool) -
     if result.problems or conditions:
         console.print()
     console.print(_networks(result.state))
+    if result.state.services:
+        console.print()
+        console.print(_services(result.state))
     counts = ", ".join(f"{number} {name}" for name, number in _counts(result.state).items())
     bad = len(result.problems) + sum(not _is_fine(condition) for condition in conditions)
+    notes = sum(_is_fine(condition) and not condition.status for condition in conditions)
     verdict = "[green]nothing is wrong[/]" if is_good else f"[red]{bad} to put right[/]"
+    if notes:
+        verdict += f", [yellow]{notes} not as asked[/]"
     console.print(f"{counts}: {verdict}")
 
 
@@ -105,4 +112,18 @@ def _networks(state: ClusterState) -> Table:
     for network in state.networks:
         prefixes = ", ".join(str(prefix) for prefix in network.prefixes)
         table.add_row(network.name, network.type, str(network.key), prefixes, str(pods[network.name]))
+    return table
+
+
+def _services(state: ClusterState) -> Table:
+    """What the manifests make of Services: their networks, VIPs, and ports with the number of endpoints that are ready."""
+    table = Table(box=None, header_style="bold")
+    for heading in ("Service", "Network", "VIPs", "Ports (ready endpoints)"):
+        table.add_column(heading, overflow="fold")
+    for service in state.services:
+        ports = (
+            f"{port.protocol}/{port.number} ({sum(each.ready for each in port.backends)})"
+            for port in service.ports
+        )
+        table.add_row(service.id, service.network, ", ".join(map(str, service.vips)), ", ".join(ports))
     return table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from lace_sdn.openflow.actions import Ct, SetField
 from lace_sdn.openflow.fields import IN_PORT, TUN_ID, Term
-from lace_sdn.openflow.text import parse_flow
+from lace_sdn.openflow.text import parse_flow, parse_group
 from lace_sdn.pipeline import compile_node
 from lace_sdn.pipeline.cookies import Category, category_of, describe, name_id
 from lace_sdn.pipeline.registers import (
@@ -17,17 +17,20 @@ from lace_sdn.pipeline.registers import (
     INITIATOR_CLASS,
     LOOKUP,
     RESPONDER,
+    SERVICE_CLASS,
     SOURCE_NETWORK,
     RegField,
 )
 from lace_sdn.pipeline.tables import CLASSIFIER, TABLE_BY_NUMBER
 from lace_sdn.policy.relations import resolve
+from lace_sdn.policy.services import resolve_services
+from lace_sdn.switch.contract import is_learned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.openflow.flow import Flow, FlowKey
+    from lace_sdn.openflow.flow import Flow, FlowKey, Group
 
 _STATISTICS: Final = re.compile(
     r"\b(?:duration=[\d.]+s|n_packets=(?P<packets>\d+)|n_bytes=(?P<bytes>\d+)|idle_age=\d+|hard_age=\d+), ?"
@@ -80,20 +83,49 @@ def named(found: Iterable[Counted], state: ClusterState, node: str) -> Iterator[
         flow.key: flow for flow in compile_node(state, node, _ports(dump, state)).flows
     }
     network_names = {network.key: network.name for network in state.networks}
-    members = {each.number: each.members for each in resolve(state).classes}
+    relations = resolve(state)
+    members = {each.number: each.members for each in relations.classes}
+    clients = {each.number: each.members for each in resolve_services(state, relations).classes}
     for counted in dump:
         flow = counted.flow
         meant = desired.get(flow.key)
         table = TABLE_BY_NUMBER.get(flow.table)
         names = {network_names.get(key, f"unknown network {key}") for key in _values(flow, _NETWORK_FIELDS)}
-        classes = _values(flow, (INITIATOR_CLASS,))
+        numbers = _values(flow, (INITIATOR_CLASS,))
+        served = _values(flow, (SERVICE_CLASS,))
         yield Named(
             counted,
             table.name if table else str(flow.table),
             meant.owner if meant else describe(flow.cookie, state),
-            tuple(sorted(names.union(*(members.get(number, ()) for number in classes)))),
-            is_expected=meant == flow,
+            tuple(
+                sorted(
+                    names.union(
+                        *(members.get(number, ()) for number in numbers),
+                        *(clients.get(number, ()) for number in served),
+                    )
+                )
+            ),
+            is_expected=meant == flow or is_learned(flow.cookie),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NamedGroup:
+    """A select group of a live switch, and the Service's port that it spreads; ``is_expected`` as of a flow."""
+
+    group: Group
+    owner: str
+    is_expected: bool
+
+
+def named_groups(text: str, state: ClusterState, node: str, flows: Iterable[Counted]) -> Iterator[NamedGroup]:
+    """The groups of ``ovs-ofctl dump-groups``, by number. Raises ValueError for a line that is no select group."""
+    program = compile_node(state, node, _ports(tuple(flows), state))
+    desired = {group.id: group for group in program.groups}
+    found = (parse_group(line.strip()) for line in text.splitlines() if "group_id=" in line)
+    for group in sorted(found, key=lambda each: each.id):
+        meant = desired.get(group.id)
+        yield NamedGroup(group, meant.owner if meant else "of nothing that is known", meant == group)
 
 
 def _ports(dump: Iterable[Counted], state: ClusterState) -> dict[str, int]:

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from lace_sdn.cli.flow_names import Named, named, parse_dump
+from lace_sdn.cli.flow_names import Named, NamedGroup, named, named_groups, parse_dump
 from lace_sdn.cli.running_lab import LAB, running
 from lace_sdn.cli.source import EXISTING, ledger_of, silently_built
 from lace_sdn.pipeline.listing import table_heading
@@ -22,12 +22,14 @@ from lace_sdn.pipeline.tables import TABLES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lace_sdn.cli.flow_names import Counted
     from lace_sdn.model.cluster import ClusterState
 
 NOTHING_FOUND = 1
 """Exit status, as grep has it; 2 is click's for a wrong command line."""
 
 
+UNEXPECTED = "NOT WHAT THE MANIFESTS MEAN"
 _FILTERS = {"object": "words", "network": "network", "table": "table"}
 
 
@@ -57,25 +59,30 @@ def command(**options: Any) -> None:
     """Show the flows that are in a node's switch now.
 
     Above each flow stands the object it comes from, the Networks it speaks of, and how many packets it has seen. A flow
-    that the manifests do not mean is marked: it is stale, was changed by hand, or belongs to somebody else.
+    that the manifests do not mean is marked: it is stale, was changed by hand, or belongs to somebody else. Behind the flows
+    stand the groups, over which Services are spread.
 
     \b
     lace-sdn flows --node node1 --network shop
     lace-sdn flows --node node1 --table Permit --object "NetworkRoutingPolicy shop-uses-db"
     """  # noqa: D301 - click wants the character itself
     switch = _switch(options)
-    found = list(named(parse_dump(_dump(switch)), switch.state, switch.node))
+    counted = tuple(parse_dump(_ask(switch, "dump-flows")))
+    found = list(named(counted, switch.state, switch.node))
     _check_table(options["table"], found)
     rows = [row for row in found if _is_asked(row, options)]
     rows.sort(
         key=lambda row: (row.counted.flow.table, -row.counted.flow.priority, str(row.counted.flow.match))
     )
+    groups = _groups(switch, counted, options)
     if options["as_json"]:
-        click.echo(json.dumps({"node": switch.node, "flows": [_as_json(row) for row in rows]}, indent=2))
+        shown = [{"id": each.group.id, "object": each.owner, "group": str(each.group)} for each in groups]
+        asked_for = {"node": switch.node, "flows": [_as_json(row) for row in rows], "groups": shown}
+        click.echo(json.dumps(asked_for, indent=2))
     else:
-        _show(rows, Console(highlight=False, soft_wrap=True))
+        _show(rows, groups, Console(highlight=False, soft_wrap=True))
     asked = [f"--{each} {options[name]}" for each, name in _FILTERS.items() if options[name]]
-    if asked and not rows:
+    if asked and not rows and not groups:
         click.secho(f"no flow matches {' '.join(asked)}", err=True, fg="yellow")
         raise SystemExit(NOTHING_FOUND)
 
@@ -95,9 +102,18 @@ def _switch(options: dict[str, Any]) -> Switch:
     return Switch(folder / f"{options['bridge']}.mgmt", node, state)
 
 
-def _dump(switch: Switch) -> str:
+def _groups(switch: Switch, counted: tuple[Counted, ...], options: dict[str, Any]) -> list[NamedGroup]:
+    """Groups belong to no table and speak of no network: a filter by these leaves them out."""
+    if options["network"] or options["table"]:
+        return []
+    words = (options["words"] or "").casefold()
+    found = named_groups(_ask(switch, "dump-groups"), switch.state, switch.node, counted)
+    return [each for each in found if words in each.owner.casefold()]
+
+
+def _ask(switch: Switch, verb: str) -> str:
     done = subprocess.run(
-        ["ovs-ofctl", "-O", "OpenFlow15", "--no-names", "dump-flows", f"unix:{switch.socket}"],
+        ["ovs-ofctl", "-O", "OpenFlow15", "--no-names", verb, f"unix:{switch.socket}"],
         capture_output=True,
         text=True,
         check=False,
@@ -128,12 +144,18 @@ def _is_asked(row: Named, options: dict[str, Any]) -> bool:
     )
 
 
-def _show(rows: Iterable[Named], console: Console) -> None:
+def _show(rows: Iterable[Named], groups: Iterable[NamedGroup], console: Console) -> None:
     for number, group in groupby(rows, key=lambda row: row.counted.flow.table):
         console.print(Text(f"# {table_heading(number)}", style="bold"))
         for row in group:
             console.print(Text(f"# {_comment(row)}", style="cyan" if row.is_expected else "red"))
             console.print(Text(str(row.counted.flow)))
+    for index, each in enumerate(groups):
+        if not index:
+            console.print(Text("# --- groups: the endpoints that Services are spread over", style="bold"))
+        mark = "" if each.is_expected else f" | {UNEXPECTED}"
+        console.print(Text(f"# {each.owner}{mark}", style="cyan" if each.is_expected else "red"))
+        console.print(Text(str(each.group)))
 
 
 def _comment(row: Named) -> str:
@@ -142,7 +164,7 @@ def _comment(row: Named) -> str:
         parts.append(f"networks: {', '.join(row.networks)}")
     parts.append(f"{row.counted.packets} packets")
     if not row.is_expected:
-        parts.append("NOT WHAT THE MANIFESTS MEAN")
+        parts.append(UNEXPECTED)
     return " | ".join(parts)
 
 

@@ -14,15 +14,15 @@ from lace_sdn.cli.running_lab import LAB, running
 from lace_sdn.cli.source import EXISTING, ledger_of, silently_built
 from lace_sdn.pipeline.rehearsal import Stage
 from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
-from lace_sdn.policy.oracle import Connection, verdict
+from lace_sdn.policy.oracle import SERVICE_PREFIX, Connection, verdict
 from lace_sdn.policy.reachability import parse_probe, probe_name, shared_families
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Endpoint
+    from lace_sdn.model.objects import Address, Endpoint
     from lace_sdn.openflow.simulator import Step
     from lace_sdn.openflow.simulator.fabric import Journey, Passage
     from lace_sdn.pipeline.rehearsal import Rehearsal
@@ -44,9 +44,9 @@ DENIED = 1
 @click.option("--flows", "with_flows", is_flag=True, help="Print the flows themselves too.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(**options: Any) -> None:
-    """Say whether pod FROM may connect to pod TO, why, and which flows decide it.
+    """Say whether pod FROM may connect to TO, why, and which flows decide it.
 
-    FROM and TO are namespace/name; PROTO/PORT is tcp/8080, udp/53 or icmp. The verdict comes from the objects alone, the
+    FROM is a pod, namespace/name; TO another one, or service/namespace/name; PROTO/PORT is tcp/8080, udp/53 or icmp. The verdict comes from the objects alone, the
     way from the flow tables, in which the first packet and the answer are simulated. Exit status 0 allowed, 1 denied.
 
     With --lab the objects are those that the lab holds, and the flows those that are compiled from them; no switch is
@@ -54,6 +54,7 @@ def command(**options: Any) -> None:
 
     \b
     lace-sdn why shop/web-0 db/db-0 tcp/5432 -f flows/one-way-peering
+    lace-sdn why desk/pod-1 service/vault/api tcp/443 -f flows/service-only
     """  # noqa: D301 - click wants the character itself
     state = _state(options["manifests"], options["lab"])
     connection = _connection(state, options)
@@ -81,30 +82,47 @@ def _state(manifests: Path | None, lab: str | None) -> ClusterState:
 
 
 def _connection(state: ClusterState, options: dict[str, Any]) -> Connection:
-    source, destination = _endpoint(state, options["source"]), _endpoint(state, options["destination"])
-    if source is destination:
+    source = _endpoint(state, options["source"])
+    destination, addresses = _destination(state, options["destination"])
+    if destination == source.id:
         raise click.UsageError(f"{source.id} to itself never leaves the pod")
     try:
         protocol, port = parse_probe(options["probe"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    families = shared_families(source.addresses, destination.addresses)
+    families = shared_families(source.addresses, addresses)
     asked = int(options["family"]) if options["family"] else next(iter(families), 4)
     if asked not in families:
         which = f"IPv{asked}" if families else "IP"
         raise click.ClickException(
-            f"{source.id} and {destination.id} have no {which} addresses in common: they cannot connect"
+            f"{source.id} and {destination} have no {which} addresses in common: they cannot connect"
         )
-    return Connection(source.id, destination.id, protocol, port, asked)
+    return Connection(source.id, destination, protocol, port, asked)
+
+
+def _destination(state: ClusterState, text: str) -> tuple[str, tuple[Address, ...]]:
+    """A pod, or a Service written ``service NAMESPACE/NAME`` or ``service/NAMESPACE/NAME``: its name, and its addresses."""
+    word, name = text[: len(SERVICE_PREFIX) - 1], text[len(SERVICE_PREFIX) :]
+    if word != SERVICE_PREFIX.strip() or text[len(word) : len(word) + 1] not in (" ", "/"):
+        endpoint = _endpoint(state, text)
+        return endpoint.id, endpoint.addresses
+    service = state.service_by_id.get(name)
+    if service is None:
+        raise click.UsageError(f"no Service {name!r} with a VIP; {_known(name, state.service_by_id)}")
+    return SERVICE_PREFIX + service.id, service.vips
 
 
 def _endpoint(state: ClusterState, name: str) -> Endpoint:
     if name not in state.endpoint_by_id:
-        known = ", ".join(state.endpoint_by_id) or "none"
-        close = get_close_matches(name, state.endpoint_by_id, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise click.UsageError(f"no pod {name!r} with a network; {hint}there are: {known}")
+        raise click.UsageError(f"no pod {name!r} with a network; {_known(name, state.endpoint_by_id)}")
     return state.endpoint_by_id[name]
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    """What there is, and what was perhaps meant."""
+    close = get_close_matches(name, list(names), n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}there are: {', '.join(names) or 'none'}"
 
 
 def _show(
@@ -113,20 +131,30 @@ def _show(
     console = Console(highlight=False, soft_wrap=True)
     probe = probe_name(connection.protocol, connection.port)
     word, style = ("allowed", "bold green") if answer.allowed else ("denied", "bold red")
+    if answer.is_rejected:
+        word = "refused at once"
     head = f"{connection.source} -> {connection.destination} {probe} over IPv{connection.family}: "
     console.print(Text.assemble(head, (word, style)))
     console.print(f"  {answer.reason}")
+    if connection.service and answer.allowed:
+        console.print(f"  spread over {', '.join(answer.backends)}; shown is one of them")
     if is_lab:
         console.print("  through the flows that are compiled from the lab's objects:")
     _show_journey(console, "The first packet", rehearsal.request, with_flows=with_flows)
-    seen = ", ".join(rehearsal.seen_by)
-    elsewhere = (
-        "" if connection.destination in rehearsal.seen_by else ": for this source the address means that pod"
-    )
-    console.print(f"  arrives at {seen}{elsewhere}" if seen else f"  {_end(rehearsal.request)}")
+    console.print(f"  {_arrival(connection, rehearsal)}")
     if rehearsal.answer is not None:
         _show_journey(console, "The answer", rehearsal.answer, with_flows=with_flows)
         console.print("  arrives" if rehearsal.is_answered else f"  {_end(rehearsal.answer)}")
+
+
+def _arrival(connection: Connection, rehearsal: Rehearsal) -> str:
+    if rehearsal.is_rejected:
+        return "goes to the controller, which answers with a reset, or ICMP port unreachable"
+    seen = rehearsal.reached if connection.service else ", ".join(rehearsal.seen_by)
+    if not seen:
+        return _end(rehearsal.request)
+    is_meant = connection.service or connection.destination in rehearsal.seen_by
+    return f"arrives at {seen}" + ("" if is_meant else ": for this source the address means that pod")
 
 
 def _show_journey(console: Console, title: str, journey: Journey, *, with_flows: bool) -> None:
@@ -160,6 +188,8 @@ def _as_json(connection: Connection, answer: Verdict, rehearsal: Rehearsal) -> d
         "probe": probe_name(connection.protocol, connection.port),
         "family": connection.family,
         "allowed": answer.allowed,
+        "rejected": answer.is_rejected,
+        "backends": list(answer.backends) if connection.service else None,
         "reason": answer.reason,
         "policy": answer.policy or None,
         "arrives_at": list(rehearsal.seen_by),

@@ -44,6 +44,8 @@ class Rehearsal:
     seen_by: tuple[str, ...]
     is_answered: bool
     is_rejected: bool = False
+    reached: str = ""
+    """The endpoint that ``request`` reached."""
 
     def agrees_with(self, connection: Connection, verdict: Verdict) -> bool:
         """Allowed: exactly the meant endpoints saw it and answered. Denied: the meant one did not, and was refused or not as meant.
@@ -112,6 +114,7 @@ class Stage:
             tuple(sorted({seen for each in every for seen in each.seen_by})),
             all(each.is_answered for each in every),
             first.is_rejected,
+            first.reached,
         )
 
     def _try(self, connection: Connection, place: float) -> tuple[Rehearsal, int]:
@@ -132,7 +135,7 @@ class Stage:
         answer = fabric.inject(sender.node, self.ports[sender.id], answer_to(found.packet, sender))
         returned = [(self._endpoint(each), _sender_of(each.packet)) for each in answer.deliveries]
         is_answered = returned == [(source.id, called)] and len(seen_by) == 1
-        return Rehearsal(request, answer, seen_by, is_answered, is_rejected), chooser.choices
+        return Rehearsal(request, answer, seen_by, is_answered, is_rejected, sender.id), chooser.choices
 
     def _address(self, connection: Connection) -> Address:
         """What the source calls."""

@@ -183,19 +183,16 @@ def _own_servers(
     scope: ServiceScope, networks: Mapping[str, Network], hosted: Mapping[str, tuple[Endpoint, int]]
 ) -> Iterator[Unit]:
     """Each address of a local pod that is an endpoint, once."""
-    clients: dict[str, frozenset[str]] = {}
+    rivals: dict[str, list[str]] = {}
     twins: dict[tuple[str, Address], bool] = defaultdict(bool)
     for service, _, backend in scope.backed:
-        if service.id not in clients:
-            clients[service.id] = frozenset(
-                name for each in scope.inbound if each.admits(service) for name in each.members
-            )
-        others = clients[service.id] - {service.network}
+        if service.id not in rivals:
+            clients = {name for each in scope.inbound if each.admits(service) for name in each.members}
+            rivals[service.id] = sorted(clients & set(scope.access.overlaps.get(service.network, ())))
         twins[backend.pod, backend.address] |= any(
-            backend.address in prefix
-            for name in others
+            prefix.version == backend.address.version and backend.address in prefix
+            for name in rivals[service.id]
             for prefix in networks[name].prefixes
-            if not networks[name].is_external and prefix.version == backend.address.version
         )
     for (pod, address), has_twins in twins.items():
         endpoint, ofport = hosted[pod]

@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from lace_sdn.policy.numbers import numbers
+from lace_sdn.policy.overlap import conflicts
 from lace_sdn.policy.selection import selects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from lace_sdn.model.cluster import ClusterState
     from lace_sdn.model.objects import Service, ServicePolicy, ServicePort
@@ -44,13 +45,14 @@ class ServiceClass:
 class ServiceAccess:
     """Who may use which VIPs. ``port_ids``: (service, protocol, port) -> its number, the same on every node.
 
-    ``namespace_ids``: Namespace -> number, of those that have services.
+    ``namespace_ids``: Namespace -> number, of those that have services. ``overlaps``: network -> those that share addresses with it.
     """
 
     relations: Relations
     classes: tuple[ServiceClass, ...]
     port_ids: Mapping[str, int]
     namespace_ids: Mapping[str, int]
+    overlaps: Mapping[str, Collection[str]]
 
     @cached_property
     def class_of(self) -> Mapping[str, ServiceClass]:
@@ -80,6 +82,7 @@ def resolve_services(state: ClusterState, relations: Relations) -> ServiceAccess
         _classes(state),
         numbers(port_name(service, port) for service in state.services for port in service.ports),
         numbers(service.namespace for service in state.services),
+        conflicts(state.networks) if state.services else {},
     )
 
 
