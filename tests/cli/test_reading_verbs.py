@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BOOK = Path(__file__).parents[2] / "flows"
 PEERING = str(BOOK / "one-way-peering")
+SERVICE_ONLY = str(BOOK / "service-only")
 
 
 def run(*arguments: str) -> Result:
@@ -102,9 +103,46 @@ def test_matrix_for_machines_gives_verdict_and_policy() -> None:
         "probe": "tcp/5432",
         "family": 4,
         "allowed": True,
+        "rejected": False,
+        "backends": None,
         "policy": "shop-uses-db",
         "reason": "NetworkRoutingPolicy shop-uses-db relates shop to db",
     } in rows
+
+
+def test_matrix_for_machines_names_who_answers_for_a_service() -> None:
+    rows = json.loads(run("matrix", SERVICE_ONLY, "--json").output)
+    found = [row for row in rows if (row["from"], row["to"]) == ("desk/pod-2", "service vault/leader")]
+    assert {tuple(row["backends"]) for row in found} == {("vault/api-0",)}
+    assert {row["policy"] for row in found} == {"desk-uses-services-of-vault"}
+
+
+@pytest.mark.parametrize("name", ["service vault/api", "service/vault/api"])
+def test_why_follows_a_connection_through_a_vip(name: str) -> None:
+    result = run("why", "desk/pod-2", name, "tcp/443", "-f", SERVICE_ONLY)
+    assert result.exit_code == 0
+    assert "spread over vault/api-0, vault/api-1; shown is one of them" in result.output
+    assert "25 EndpointDnat" in result.output
+
+
+def test_why_says_that_the_pods_behind_a_vip_stay_closed() -> None:
+    result = run("why", "desk/pod-2", "vault/api-0", "tcp/8443", "-f", SERVICE_ONLY)
+    assert result.exit_code == 1
+    assert "no policy relates desk to vault" in result.output
+
+
+def test_why_says_that_a_port_is_refused_at_once() -> None:
+    result = run("why", "desk/pod-2", "service/vault/api", "tcp/81", "-f", SERVICE_ONLY)
+    assert result.exit_code == 1
+    assert "refused at once" in result.output
+    assert "has no port TCP 81" in result.output
+    assert "goes to the controller" in result.output
+
+
+def test_why_knows_services_by_name() -> None:
+    result = run("why", "desk/pod-2", "service/vault/apy", "tcp/443", "-f", SERVICE_ONLY)
+    assert result.exit_code == 2
+    assert "did you mean 'vault/api'? there are: desk/pod, vault/api, vault/leader" in result.output
 
 
 def test_why_names_the_policy_that_allows() -> None:
@@ -140,7 +178,7 @@ def test_why_for_machines_lists_the_flows() -> None:
     ("arguments", "message"),
     [
         (("shop/web-9", "db/db-0", "icmp"), "there are: db/db-0, shop/web-0, shop/web-1"),
-        (("shop/web-0", "db/db-0", "sctp/1"), "expected tcp/PORT, udp/PORT or icmp"),
+        (("shop/web-0", "db/db-0", "gre/1"), "expected tcp/PORT, udp/PORT or icmp"),
         (("shop/web-9", "db/db-0", "icmp"), "did you mean 'shop/web-"),
         (("shop/web-0", "db/db-0", "tcp/８０"), "expected a port from 1 to 65535"),  # noqa: RUF001
         (("shop/web-0", "db/db-0", "tcp/" + 5000 * "1"), "expected a port from 1 to 65535"),
@@ -180,7 +218,10 @@ def test_a_full_disk_is_one_line(verb: str) -> None:
 def test_matrix_has_ascii_marks_where_the_output_carries_no_others() -> None:
     status, shown, said = program("matrix", PEERING, LC_ALL="C", PYTHONIOENCODING="ascii")
     assert (status, said) == (0, "")
-    assert shown.splitlines()[-1] == "# everything  + some of it  . nothing  ! not as intended"
+    assert (
+        shown.splitlines()[-1]
+        == "# everything  + some of it  . nothing  x refused at once  ! not as intended"
+    )
     assert "●" in program("matrix", PEERING, PYTHONIOENCODING="utf-8")[1]
 
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from lace_sdn.lab.probes import Observation
-from lace_sdn.lab.reach import Finding, Found, is_as_intended, judge
+from lace_sdn.lab.reach import Finding, Found, is_as_intended, judge, judge_service
 from lace_sdn.model.cluster import ClusterState
-from lace_sdn.model.objects import Endpoint, Network, NetworkType, Node, Protocol, Subnet
+from lace_sdn.model.objects import (
+    Backend,
+    Endpoint,
+    Network,
+    NetworkType,
+    Node,
+    Protocol,
+    Service,
+    ServicePort,
+    Subnet,
+)
 from lace_sdn.policy.oracle import Connection
+from lace_sdn.policy.reachability import DENIED, Expectation, Outcome
 
 
 def _endpoint(network: str, name: str, address: str) -> Endpoint:
@@ -47,11 +59,13 @@ def test_seen_by_nobody_is_denied() -> None:
 
 
 def test_a_packet_that_arrived_without_an_answer_is_half_a_connection() -> None:
-    assert _judged("red/d", ("red/d",)) == Finding(Found.HALF, "arrived, no answer returned")
+    assert _judged("red/d", ("red/d",)) == Finding(Found.HALF, "reached red/d, no answer returned")
 
 
 def test_an_answer_of_somebody_else_is_half_a_connection() -> None:
-    assert _judged("red/d", ("red/d",), ("blue/b",)) == Finding(Found.HALF, "answered by blue/b")
+    assert _judged("red/d", ("red/d",), ("blue/b",)) == Finding(
+        Found.HALF, "reached red/d, answered by blue/b"
+    )
 
 
 def test_a_packet_that_also_arrived_elsewhere_is_a_leak() -> None:
@@ -68,6 +82,72 @@ def test_a_pod_of_ones_own_network_with_the_same_address_rightly_gets_what_is_se
 
 
 @pytest.mark.parametrize("found", [Found.HALF, Found.LEAK])
-@pytest.mark.parametrize("intended", [True, False])
-def test_half_a_connection_or_a_leak_is_never_as_intended(found: Found, intended: bool) -> None:
-    assert not is_as_intended(intended, Finding(found))
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_half_a_connection_or_a_leak_is_never_as_intended(found: Found, outcome: Outcome) -> None:
+    assert not is_as_intended(Expectation(outcome), Finding(found))
+
+
+def test_a_refusal_is_not_silence() -> None:
+    refused = judge(STATE, Connection("blue/a", "red/d", Protocol.TCP, 80), Observation(refused=True))
+    assert refused == Finding(Found.REJECT)
+    assert not is_as_intended(DENIED, refused)
+
+
+def test_a_pod_refuses_what_it_sends_to_its_own_address_without_the_network() -> None:
+    twin = replace(
+        STATE, endpoints=(*STATE.endpoints, _endpoint("red", "e", "10.0.0.2")), services=STATE.services
+    )
+    asked = Connection("blue/a", "red/e", Protocol.TCP, 80)
+    assert judge(twin, asked, Observation(refused=True)).found is Found.DENY
+
+
+def _served(*seen: Observation, affinity: int = 0) -> Finding:
+    """Of the Service blue/api with the endpoints blue/b and blue/a."""
+    backends = tuple(
+        Backend(ip_address(f"10.0.0.{host}"), 80, "n", f"blue/{pod}") for host, pod in ((2, "a"), (3, "b"))
+    )
+    service = Service(
+        "blue",
+        "api",
+        "blue",
+        (ip_address("10.96.0.1"),),
+        (ServicePort(Protocol.TCP, 80, "", backends),),
+        affinity_seconds=affinity,
+    )
+    state = replace(STATE, services=(service,))
+    return judge_service(state, Connection("blue/a", "service blue/api", Protocol.TCP, 80), seen)
+
+
+A, B = (Observation((pod,), (pod,)) for pod in ("blue/a", "blue/b"))
+BOTH = frozenset({"blue/a", "blue/b"})
+
+
+def test_a_service_is_reached_when_each_attempt_is_answered_by_an_endpoint() -> None:
+    assert _served(A, B, A) == Finding(Found.ALLOW, backends=BOTH)
+
+
+def test_every_endpoint_that_is_meant_must_have_answered() -> None:
+    one = _served(A, A)
+    assert is_as_intended(Expectation(Outcome.ALLOW, frozenset({"blue/a"})), one)
+    assert not is_as_intended(Expectation(Outcome.ALLOW, BOTH), one)
+
+
+def test_who_is_no_endpoint_of_a_service_is_a_stranger_to_it() -> None:
+    assert _served(A, Observation(("red/d",))).found is Found.LEAK
+
+
+def test_one_attempt_without_an_answer_is_half_a_service() -> None:
+    assert _served(A, Observation(("blue/b",))).found is Found.HALF
+    assert _served(A, Observation()).found is Found.HALF
+
+
+def test_a_service_refuses_always_or_never() -> None:
+    refused = Observation(refused=True)
+    assert _served(refused, refused).found is Found.REJECT
+    assert _served(Observation(), Observation()).found is Found.DENY
+    assert _served(refused, Observation()) == Finding(Found.HALF, "refused 1 times of 2")
+
+
+def test_a_client_with_affinity_is_answered_by_one_endpoint_of_those_meant() -> None:
+    assert is_as_intended(Expectation(Outcome.ALLOW, BOTH), _served(A, A, affinity=60))
+    assert _served(A, B, affinity=60).found is Found.HALF

@@ -162,13 +162,16 @@ def test_a_network_with_another_prefix_is_another_network() -> None:
 
 def test_thousands_of_pods_take_well_under_a_second() -> None:
     """Time grows with the pods, not with their square: 4 times the pods take at most 10 times as long."""
-    few, many = ([pod(f"p{n}", f"node-{n % 50}") for n in range(count)] for count in (1_000, 4_000))
-    start = process_time()
-    given_to([DUAL], few)
-    middle = process_time()
-    found = given_to([DUAL], many)
-    assert process_time() - middle < 10 * (middle - start) + 0.1
-    assert len(found.endpoints) == 4_000
+
+    def seconds(count: int) -> float:
+        pods = [pod(f"p{n}", f"node-{n % 50}") for n in range(count)]
+        start = process_time()
+        assert len(given_to([DUAL], pods).endpoints) == count
+        return process_time() - start
+
+    # The best of three: the collector walks all that other tests have left, now and then.
+    few, many = (min(seconds(count) for _ in range(3)) for count in (1_000, 4_000))
+    assert many < 10 * few + 0.1
 
 
 NETWORKS = [SMALL, network("app", "10.0.0.0/26", "fd00::/62", block=28), network("db", "fd00::/63")]

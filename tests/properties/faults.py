@@ -201,7 +201,7 @@ def halves_swapped(action: Action) -> Action:
     return replace(
         action,
         execute=tuple(
-            Move(each.source, turned[each.target]) if isinstance(each, Move) else each
+            Move(each.source, turned.get(each.target, each.target)) if isinstance(each, Move) else each
             for each in action.execute
         ),
     )
