@@ -100,7 +100,7 @@ def _print(result: Built, conditions: tuple[Condition, ...], *, is_good: bool) -
     verdict = "[green]nothing is wrong[/]" if is_good else f"[red]{bad} to put right[/]"
     if notes:
         verdict += f", [yellow]{notes} not as asked[/]"
-    console.print(f"{counts}: {verdict}", soft_wrap=True)
+    console.print(f"{counts}: {verdict}")
 
 
 def _networks(state: ClusterState) -> Table:

@@ -51,6 +51,7 @@ class Priority:
     OWN_PREFIX = 400
     CLASS_PREFIX = 200
     ROUTE = 100
+    OWN_CONNECTION = 310
     OWN_ADDRESS = 300
     DROP = 210
     ESTABLISHED = 190

@@ -9,6 +9,7 @@ from lace_sdn.openflow.actions import (
     Action,
     Controller,
     Ct,
+    DecTtl,
     Goto,
     InPort,
     Move,
@@ -48,7 +49,9 @@ from lace_sdn.pipeline.registers import (
     INITIATOR,
     INITIATOR_CLASS,
     LOOKUP,
+    LOOPED,
     OUTPUT_PORT,
+    OUTPUT_ZONE,
     PERMITTED,
     RESPONDER,
     SECOND_ZONE,
@@ -128,6 +131,7 @@ def _source_half() -> Iterator[Flow]:
         yield _track(tables.SOURCE_CONNTRACK, Match(ip), SOURCE_ZONE, tables.SOURCE_STATE)
     yield from _source_state()
     yield _gate(tables.SOURCE_GATE, tables.ROUTE)
+    yield from _hairpin()
     yield OWNER.flow(
         tables.SOURCE_COMMIT,
         Priority.NORMAL,
@@ -138,7 +142,18 @@ def _source_half() -> Iterator[Flow]:
     yield from _commit(
         tables.SOURCE_COMMIT, Match(NEW, *IS_DIRECT), SOURCE_ZONE, tables.DISPATCH, Nat(is_source=True)
     )
-    yield from _commit(tables.SOURCE_COMMIT, Match(ORIGINAL, *IS_TRANSLATED), SOURCE_ZONE, tables.DISPATCH)
+    for ip in FAMILIES:
+        yield OWNER.flow(
+            tables.SOURCE_COMMIT,
+            Priority.ESTABLISHED,
+            Match(ip, ORIGINAL, *IS_TRANSLATED),
+            Ct(
+                SOURCE_ZONE.slice,
+                tables.DISPATCH.number,
+                commit=True,
+                execute=(*ADMIT, HAIRPIN.copy_to(LOOPED)),
+            ),
+        )
     yield _onward(tables.SOURCE_COMMIT, tables.DISPATCH)
     for ip in FAMILIES:
         yield _track(
@@ -168,6 +183,25 @@ def _hairpin_return() -> Iterator[Flow]:
             Goto(tables.SOURCE_CONNTRACK.number),
         )
     yield _onward(tables.HAIRPIN_RETURN, tables.SOURCE_CONNTRACK)
+
+
+def _hairpin() -> Iterator[Flow]:
+    """A pod that calls itself goes on to, whatever has become of the Service; its first packet came by a row of the pod."""
+    for ip in FAMILIES:
+        yield OWNER.flow(
+            tables.ROUTE,
+            Priority.OWN_CONNECTION,
+            Match(ip, ORIGINAL, LOOPED.equals(1)),
+            Move(ETH_SRC.whole, ETH_DST.whole),
+            SetField(ETH_SRC, GATEWAY_ETHER),
+            DecTtl(),
+            OUTPUT_PORT.set(0),
+            SOURCE_ZONE.copy_to(DESTINATION_ZONE),
+            OUTPUT_ZONE.set(1),
+            DESTINATION_TYPE.set(DestinationType.LOCAL),
+            HAIRPIN.set(1),
+            Goto(tables.SOURCE_COMMIT.number),
+        )
 
 
 def _source_state() -> Iterator[Flow]:

@@ -60,6 +60,7 @@ ENDPOINT = RegField("Endpoint", REG[4], 0, 31, "number of the chosen endpoint of
 SOURCE_ZONE = RegField(
     "SourceZone", REG[6], 0, 15, "conntrack zone of the sender's port: its ofport, or its second zone"
 )
+OUTPUT_ZONE = RegField("OutputZone", REG[3], 15, 15, "of DestinationZone: the port's other zone")
 SECOND_ZONE = RegField(
     "SecondZone", REG[6], 15, 15, "of SourceZone: the port's other zone, for its part as its own server"
 )
@@ -82,6 +83,7 @@ LOOKUP = RegField(
 
 ADMITTED = RegField("Admitted", CT_MARK, 0, 0, "the connection was admitted by policy (not merely seen)")
 TRANSLATED = RegField("Translated", CT_MARK, 1, 1, "the connection's VIP was replaced by an endpoint")
+LOOPED = RegField("Looped", CT_MARK, 2, 2, "the connection is of a pod with itself, through a VIP")
 INITIATOR = RegField("Initiator", CT_LABEL, 0, 31, "network key of who started the connection")
 RESPONDER = RegField("Responder", CT_LABEL, 32, 63, "network key of whom it was started to")
 THROUGH = RegField("Through", CT_LABEL, 64, 95, "number of the Service's port it was started to; 0 none")
@@ -96,6 +98,7 @@ REGISTERS: tuple[RegField, ...] = (
     DESTINATION_NETWORK,
     OUTPUT_PORT,
     DESTINATION_ZONE,
+    OUTPUT_ZONE,
     ENDPOINT,
     SOURCE_ZONE,
     SECOND_ZONE,
@@ -107,6 +110,7 @@ REGISTERS: tuple[RegField, ...] = (
     LOOKUP,
     ADMITTED,
     TRANSLATED,
+    LOOPED,
     INITIATOR,
     RESPONDER,
     THROUGH,

@@ -31,17 +31,15 @@ NOT_ALL_RIGHT = ("overlapping-destinations-conflict", "affinity")
 
 def test_what_is_kept_only_in_part_is_no_error_and_is_said() -> None:
     result = check(str(ROOT / "flows/affinity"))
-    assert (result.exit_code, result.stdout.splitlines()[-1].partition(": ")[2]) == (
-        0,
-        "nothing is wrong, 1 not as asked",
-    )
+    assert result.exit_code == 0
+    assert "nothing is wrong, 1 not as asked" in " ".join(result.stdout.split())
 
 
 def test_the_quickstart_is_all_right() -> None:
     result = check(str(QUICKSTART))
-    assert (result.exit_code, result.stdout.splitlines()[-1]) == (
-        0,
-        "3 nodes, 7 networks, 12 policies, 11 pods, 2 services: nothing is wrong",
+    assert result.exit_code == 0
+    assert "3 nodes, 7 networks, 12 policies, 11 pods, 2 services: nothing is wrong" in " ".join(
+        result.stdout.split()
     )
 
 
