@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lace_sdn.kube.lookup import LabelTable, PrefixTable
 from lace_sdn.kube.service_rules import FAMILIES
 from lace_sdn.model.objects import Backend, Protocol
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from lace_sdn.kube.manifests import Manifest, Manifests
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Address, Allocation, Endpoint, Network, Pod
+    from lace_sdn.model.objects import Address, Endpoint, Network, Pod, Prefix
 
 Data = Mapping[str, Any]
 
@@ -37,13 +38,13 @@ class WantedPort(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What endpoints are looked for. ``selector``: None for a Service without; ``families``: those of its VIPs."""
+    """What endpoints are looked for. ``families``: those of the Service's VIPs."""
 
     namespace: str
     name: str
     network: Network
     ports: tuple[WantedPort, ...]
-    selector: Mapping[str, str] | None
+    selector: Mapping[str, str]
     families: frozenset[int]
     publish_not_ready: bool = False
     distribution: str = ""
@@ -51,12 +52,17 @@ class Wanted:
 
 @dataclass(slots=True)
 class Found:
-    """``backends``: of each port, in its place. ``foreign``, ``families``, ``missing``: what is not used, and why, in words."""
+    """``backends``: of each port, in its place. The rest is not used, in words that say where it is.
+
+    ``foreign``: in other networks; ``families``: without a VIP of theirs; ``missing``: ports whose named target no pod has,
+    ``declared``: what the selected pods have instead.
+    """
 
     backends: list[dict[tuple[Address, int], Backend]]
     foreign: list[str] = field(default_factory=list)
     families: set[int] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
+    declared: list[str] = field(default_factory=list)
 
     def add(self, place: int, backend: Backend) -> None:
         """Of two with one address and port the better one stays."""
@@ -79,16 +85,18 @@ class BackendFinder:
             labels = manifest.data["metadata"].get("labels") or {}
             if SERVICE_NAME_LABEL in labels:
                 self._slices[manifest.identity.namespace, labels[SERVICE_NAME_LABEL]].append(manifest)
-        self._pods: dict[str, list[Pod]] = defaultdict(list)
-        for pod in pods:
-            self._pods[pod.namespace].append(pod)
+        self._pods = LabelTable(pods)
         self._endpoints = state.endpoint_by_id
         self._by_address = {
             (each.network, address): each for each in self._endpoints.values() for address in each.addresses
         }
-        self._blocks: dict[str, list[Allocation]] = defaultdict(list)
-        for block in state.allocations:
-            self._blocks[block.network].append(block)
+        blocks: dict[str, list[tuple[Prefix, str]]] = defaultdict(list)
+        for each in state.allocations:
+            blocks[each.network].append((each.block, each.node))
+        self._homes = {network: PrefixTable(entries) for network, entries in blocks.items()}
+        self._networks = PrefixTable(
+            (prefix, each.name) for each in state.networks if not each.is_external for prefix in each.prefixes
+        )
         self._nodes = state.node_by_name
 
     def find(self, wanted: Wanted) -> Found:
@@ -98,76 +106,83 @@ class BackendFinder:
         if slices:
             for each in slices:
                 self._from_slice(wanted, each.data, found)
-        elif wanted.selector:
+        else:
             self._from_pods(wanted, found)
         return found
 
     def _from_slice(self, wanted: Wanted, data: Data, found: Found) -> None:
         family = FAMILIES.get(data["addressType"])
-        endpoints: Sequence[Data] = data.get("endpoints") or ()
-        if family is None or not endpoints:
+        entries: Sequence[Data] = data.get("endpoints") or ()
+        if family is None or not entries:
             return
         if family not in wanted.families:
             found.families.add(family)
             return
         numbers = list(_slice_ports(wanted, data))
-        for entry in endpoints:
+        is_hinted = any(entry.get("hints") for entry in entries)
+        for entry in entries:
             backend = self._of_entry(wanted, entry, found)
-            for place, number in numbers if backend else ():
-                assert backend is not None  # noqa: S101 - there is one where there are numbers
+            if backend is None:
+                continue
+            if not is_hinted:
+                backend = self._distributed(wanted, backend, entry.get("zone") or "")
+            for place, number in numbers:
                 found.add(place, replace(backend, port=number))
 
     def _of_entry(self, wanted: Wanted, entry: Data, found: Found) -> Backend | None:
         """The endpoint of a slice without its port; None if it is of another network, which is noted."""
+        # EndpointSlice v1: the addresses of an endpoint are fungible, one may use only the first.
         address = ip_address(entry["addresses"][0])
-        reference = entry.get("targetRef") or {}
-        pod_id = f"{reference.get('namespace') or wanted.namespace}/{reference.get('name')}"
-        pod = self._endpoints.get(pod_id) if reference.get("kind") == "Pod" else None
-        if pod is None:
-            if not any(
-                address.version == prefix.version and address in prefix for prefix in wanted.network.prefixes
-            ):
-                found.foreign.append(f"{address} lies outside of it")
-                return None
-            pod = self._by_address.get((wanted.network.name, address))
-        elif not self._is_of(wanted, pod, address, found):
+        pod = self._referred(wanted, entry)
+        elsewhere = self._elsewhere(wanted.network, pod, address)
+        if elsewhere:
+            found.foreign.append(elsewhere)
             return None
-        node = pod.node if pod else entry.get("nodeName") or self._home(wanted.network.name, address)
+        pod = pod or self._by_address.get((wanted.network.name, address))
         conditions = entry.get("conditions") or {}
         ready = conditions.get("ready") is not False
-        serving = ready if conditions.get("serving") is None else conditions["serving"]
+        serving = conditions.get("serving")
         hints = entry.get("hints") or {}
-        backend = Backend(
+        return Backend(
             address,
             0,
-            node,
+            pod.node if pod else entry.get("nodeName") or self._home(wanted.network.name, address),
             pod.id if pod else "",
             ready,
-            serving,
+            ready if serving is None else serving,
             bool(conditions.get("terminating")),
             tuple(each["name"] for each in hints.get("forZones") or ()),
             tuple(each["name"] for each in hints.get("forNodes") or ()),
         )
-        return self._distributed(wanted, backend, entry.get("zone") or "")
 
-    @staticmethod
-    def _is_of(wanted: Wanted, pod: Endpoint, address: Address, found: Found) -> bool:
-        if pod.network != wanted.network.name:
-            found.foreign.append(f"Pod {pod.id} is in Network {pod.network}")
-        elif address not in pod.addresses:
-            found.foreign.append(f"{address} is no address of Pod {pod.id}")
-        else:
-            return True
-        return False
+    def _referred(self, wanted: Wanted, entry: Data) -> Endpoint | None:
+        """The pod that the slice says is behind the address, if there is one."""
+        reference = entry.get("targetRef") or {}
+        if reference.get("kind") != "Pod":
+            return None
+        return self._endpoints.get(
+            f"{reference.get('namespace') or wanted.namespace}/{reference.get('name')}"
+        )
+
+    def _elsewhere(self, network: Network, pod: Endpoint | None, address: Address) -> str:
+        """What and where an endpoint is that is none of the network's; "" for one that is."""
+        if pod and pod.network != network.name:
+            return _in_other_network(pod)
+        if pod:
+            return "" if address in pod.addresses else f'{address} that Pod "{pod.id}" does not have'
+        if any(address in prefix for prefix in network.prefixes):
+            return ""
+        name = self._networks.find(address)
+        return f'{address} in Network "{name}"' if name else f"{address} in no pod network"
 
     def _home(self, network: str, address: Address) -> str:
         """The node that holds an address by its block."""
-        blocks = (each for each in self._blocks.get(network, ()) if each.block.version == address.version)
-        return next((each.node for each in blocks if address in each.block), "")
+        blocks = self._homes.get(network)
+        return (blocks.find(address) if blocks else None) or ""
 
     def _distributed(self, wanted: Wanted, backend: Backend, zone: str) -> Backend:
-        """With the hints that ``trafficDistribution`` asks for, where there are none."""
-        if not wanted.distribution or backend.for_zones or backend.for_nodes:
+        """With the hints that ``trafficDistribution`` asks for (KEP-4444, KEP-3015)."""
+        if not wanted.distribution:
             return backend
         node = self._nodes.get(backend.node)
         where = zone or (node.zone if node else "")
@@ -175,40 +190,30 @@ class BackendFinder:
         return replace(backend, for_zones=(where,) if where else (), for_nodes=for_nodes)
 
     def _from_pods(self, wanted: Wanted, found: Found) -> None:
-        selected = [
-            pod for pod in self._pods.get(wanted.namespace, ()) if _is_selected(pod, wanted.selector or {})
-        ]
-        hosted = [(pod, self._endpoints[pod.id]) for pod in selected if pod.id in self._endpoints]
-        own = [(pod, each) for pod, each in hosted if each.network == wanted.network.name]
-        found.foreign += [
-            f"Pod {pod.id} is in Network {each.network}"
-            for pod, each in hosted
-            if each.network != wanted.network.name
-        ]
+        own: list[tuple[Pod, Endpoint]] = []
+        for pod in self._pods.selected(wanted.namespace, wanted.selector):
+            endpoint = self._endpoints.get(pod.id)
+            if endpoint and endpoint.network != wanted.network.name:
+                found.foreign.append(_in_other_network(endpoint))
+            elif endpoint:
+                own.append((pod, endpoint))
         for place, port in enumerate(wanted.ports):
-            numbers = [(pod, each, number) for pod, each in own if (number := _target_of(each, port))]
-            if own and not numbers:
-                names = sorted({each.name for _, its in own for each in its.ports if each.name})
-                found.missing.append(
-                    f'port {port.protocol} {port.number}: targetPort "{port.target}" is no port of the selected pods; '
-                    f"expected {', '.join(names) or 'a number: they name none'}"
-                )
-            for pod, each, number in numbers:
-                for backend in self._of_pod(wanted, pod, each, number):
-                    found.add(place, backend)
+            targets = [(pod, endpoint, _target_of(endpoint, port)) for pod, endpoint in own]
+            if own and not any(number for _, _, number in targets):
+                found.missing.append(f'"{port.target}" of port {port.protocol} {port.number}')
+            for pod, endpoint, number in targets:
+                for backend in self._of_pod(wanted, pod, endpoint) if number else ():
+                    found.add(place, replace(backend, port=number))
+        if found.missing:
+            found.declared = [_declared(endpoint) for _, endpoint in own]
 
-    def _of_pod(self, wanted: Wanted, pod: Pod, endpoint: Endpoint, port: int) -> Iterator[Backend]:
+    def _of_pod(self, wanted: Wanted, pod: Pod, endpoint: Endpoint) -> Iterator[Backend]:
+        """The pod's addresses as endpoints, without their port."""
         ready = wanted.publish_not_ready or (pod.ready and not pod.terminating)
         for address in endpoint.addresses:
             if address.version in wanted.families:
                 backend = Backend(
-                    address,
-                    port,
-                    endpoint.node,
-                    endpoint.id,
-                    ready,
-                    wanted.publish_not_ready or pod.ready,
-                    pod.terminating,
+                    address, 0, endpoint.node, endpoint.id, ready, pod.ready, terminating=pod.terminating
                 )
                 yield self._distributed(wanted, backend, "")
 
@@ -216,15 +221,10 @@ class BackendFinder:
 def _slice_ports(wanted: Wanted, data: Data) -> Iterator[tuple[int, int]]:
     """(place of the Service's port, number behind it): ports belong together by name and protocol."""
     for port in data.get("ports") or ():
-        key = (port.get("name") or "", port.get("protocol", "TCP"))
+        key = (port.get("name") or "", port.get("protocol") or "TCP")
         for place, each in enumerate(wanted.ports):
             if (each.name, each.protocol) == key and port.get("port"):
                 yield place, int(port["port"])
-
-
-def _is_selected(pod: Pod, selector: Mapping[str, str]) -> bool:
-    labels = dict(pod.labels)
-    return all(labels.get(key) == value for key, value in selector.items())
 
 
 def _target_of(endpoint: Endpoint, port: WantedPort) -> int:
@@ -235,3 +235,12 @@ def _target_of(endpoint: Endpoint, port: WantedPort) -> int:
         each.number for each in endpoint.ports if (each.name, each.protocol) == (port.target, port.protocol)
     )
     return next(named, 0)
+
+
+def _in_other_network(pod: Endpoint) -> str:
+    return f'Pod "{pod.id}" in Network "{pod.network}"'
+
+
+def _declared(pod: Endpoint) -> str:
+    ports = ", ".join(f"{each.protocol} {each.number} {each.name}".rstrip() for each in pod.ports)
+    return f'Pod "{pod.id}" ({ports or "none"})'

@@ -67,7 +67,7 @@ _PORT_NUMBER: Schema = {
     "maximum": 65535,
 }
 _PROTOCOL: Schema = {"type": "string", "enum": ["TCP", "UDP", "SCTP"]}
-_INT_OR_TEXT: Schema = {"type": ["integer", "string"]}
+_PORT_OR_NAME: Schema = {"type": ["integer", "string", "null"]}
 
 
 def _object(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
@@ -109,6 +109,9 @@ _POD = _kind(
                 "nodeName": {"type": ["string", "null"]},
                 "hostNetwork": {"type": "boolean"},
                 "containers": _array(_object({"ports": _array(_CONTAINER_PORT)})),
+                "initContainers": _array(
+                    _object({"ports": _array(_CONTAINER_PORT), "restartPolicy": {"type": ["string", "null"]}})
+                ),
             }
         ),
         "status": _object(
@@ -128,7 +131,7 @@ _SERVICE_PORT = _object(
         "name": _TEXT,
         "port": _PORT_NUMBER,
         "protocol": _PROTOCOL,
-        "targetPort": _INT_OR_TEXT,
+        "targetPort": _PORT_OR_NAME,
         "nodePort": _NUMBER,
     },
     ("port",),
@@ -141,6 +144,7 @@ _SERVICE = _kind(
                 "selector": _LABELS,
                 "clusterIP": _TEXT,
                 "clusterIPs": _array(_TEXT),
+                "externalIPs": _array(_TEXT),
                 "ports": _array(_SERVICE_PORT),
                 "sessionAffinityConfig": {
                     "type": ["object", "null"],
@@ -186,7 +190,13 @@ _ENDPOINT_SLICE = _kind(
         "addressType": {"type": "string", "enum": ["IPv4", "IPv6", "FQDN"]},
         "endpoints": _array(_SLICE_ENDPOINT),
         "ports": _array(
-            _object({"name": _TEXT, "port": {"type": ["integer", "null"]}, "protocol": _PROTOCOL})
+            _object(
+                {
+                    "name": {"type": ["string", "null"]},
+                    "port": {**_PORT_NUMBER, "type": ["integer", "null"]},
+                    "protocol": _PROTOCOL,
+                }
+            )
         ),
     },
     ("addressType",),

@@ -135,8 +135,9 @@ def _is_ready(status: Data) -> bool:
 
 
 def _ports(spec: Data) -> Iterator[Port]:
-    """Declared ports in their order."""
-    for container in spec.get("containers") or ():
+    """Declared ports in their order; those of sidecars last, as Kubernetes looks names up (KEP-753)."""
+    sidecars = [each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"]
+    for container in (*(spec.get("containers") or ()), *sidecars):
         for entry in container.get("ports") or ():
             protocol = Protocol(entry.get("protocol", "TCP"))
             yield Port(protocol, int(entry["containerPort"]), str(entry.get("name", "")))

@@ -11,7 +11,7 @@ from lace_sdn.kube.problems import Finding, Path, any_of, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lace_sdn.model.objects import Prefix
+    from lace_sdn.model.objects import Address, Prefix
 
 Data = dict[str, Any]
 
@@ -64,12 +64,15 @@ def service(data: Data) -> Iterator[Finding]:
     if has_no_vip(spec):
         return
     yield from _cluster_ips(spec)
+    if not spec.get("ports"):
+        yield Finding(("spec", "ports"), "is missing or empty", "expected at least one port")
     yield from _ports(spec.get("ports") or [])
     config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
     seconds = config.get("timeoutSeconds")
     if seconds is not None and not 1 <= seconds <= LONGEST_AFFINITY:
         path: Path = ("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds")
-        yield Finding(path, f"{seconds} is no such time", f"expected 1 to {LONGEST_AFFINITY} seconds")
+        size = "small" if seconds < 1 else "large"
+        yield Finding(path, f"{seconds} is too {size}", f"expected 1 to {LONGEST_AFFINITY} seconds")
     distribution = spec.get("trafficDistribution")
     if distribution is not None and distribution not in DISTRIBUTIONS:
         yield Finding(
@@ -82,31 +85,36 @@ def service(data: Data) -> Iterator[Finding]:
 def _cluster_ips(spec: Data) -> Iterator[Finding]:
     families: dict[int, str] = {}
     for path, text in cluster_ips(spec):
-        try:
-            address = ip_address(text)
-        except ValueError:
+        address = _address(text)
+        if address is None:
             yield Finding(path, f"{quoted(text)} is not an IP address", 'expected one such as "10.96.0.10"')
             continue
-        yield from _reserved(path, text)
-        other = families.setdefault(address.version, text)
-        if other != text:
+        yield from _reserved(path, address)
+        if address.version in families:
             yield Finding(
                 path,
                 f"{quoted(text)} is a second IPv{address.version} address",
-                "expected one of each family",
+                f"expected one of each family ({quoted(families[address.version])} stands before)",
             )
-    first = spec.get("clusterIP")
-    written = spec.get("clusterIPs")
-    if first and written and first != written[0]:
+        families[address.version] = text
+    first, listed = spec.get("clusterIP"), spec.get("clusterIPs")
+    if first and listed and first != listed[0]:
         found = f"{quoted(first)} is not the first of clusterIPs"
-        yield Finding(("spec", "clusterIP"), found, f"expected {quoted(written[0])}")
+        yield Finding(("spec", "clusterIP"), found, f"expected {quoted(listed[0])}")
 
 
-def _reserved(path: Path, text: str) -> Iterator[Finding]:
-    address = ip_address(text)
+def _address(text: str) -> Address | None:
+    """None for what is no address; one of an interface ("fe80::1%eth0") is none for others."""
+    try:
+        return None if "%" in text else ip_address(text)
+    except ValueError:
+        return None
+
+
+def _reserved(path: Path, address: Address) -> Iterator[Finding]:
     for prefix, why in RESERVED.items():
-        if address.version == prefix.version and address in prefix:
-            yield Finding(path, f"{quoted(text)} lies in {prefix} ({why})", "expected another address")
+        if address in prefix:
+            yield Finding(path, f'"{address}" lies in {prefix} ({why})', "expected another address")
 
 
 def _ports(ports: list[Data]) -> Iterator[Finding]:
@@ -128,7 +136,9 @@ def _ports(ports: list[Data]) -> Iterator[Finding]:
 
 
 def _target(path: Path, target: int | str | None) -> Iterator[Finding]:
-    if isinstance(target, int) and not 1 <= target <= 0xFFFF:
+    if target is None:
+        return
+    if not isinstance(target, str) and not 1 <= target <= 0xFFFF:
         yield Finding(path, f"{target} is no port", "expected a port from 1 to 65535, or a name")
     if isinstance(target, str) and not (_PORT_NAME.fullmatch(target) and len(target) <= _LONGEST_PORT_NAME):
         found = f"{quoted(target)} is no name of a port"
@@ -138,14 +148,12 @@ def _target(path: Path, target: int | str | None) -> Iterator[Finding]:
 def endpoint_slice(data: Data) -> Iterator[Finding]:
     """Addresses must be of the slice's type; FQDN is passed over."""
     family = FAMILIES.get(data["addressType"])
-    for index, endpoint in enumerate(data.get("endpoints") or ()):
+    for index, endpoint in enumerate(data.get("endpoints") or () if family else ()):
         for place, text in enumerate(endpoint["addresses"]):
             path: Path = ("endpoints", index, "addresses", place)
-            try:
-                address = ip_address(text) if family else None
-            except ValueError:
-                yield Finding(path, f"{quoted(text)} is not an IP address", f"expected IPv{family}")
-                continue
-            if address is not None and address.version != family:
+            address = _address(text)
+            if address is None:
+                yield Finding(path, f"{quoted(text)} is not an IP address", f"expected one of IPv{family}")
+            elif address.version != family:
                 found = f"{quoted(text)} is an IPv{address.version} address"
-                yield Finding(path, found, f"expected IPv{family}, as addressType says")
+                yield Finding(path, found, f"expected one of IPv{family}, as addressType says")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.kube.backends import BackendFinder, Found, Wanted, WantedPort
-from lace_sdn.kube.problems import Finding, quoted
+from lace_sdn.kube.lookup import PrefixTable
+from lace_sdn.kube.problems import Finding
 from lace_sdn.kube.service_rules import cluster_ips, has_no_vip
 from lace_sdn.model.cluster import Condition
 from lace_sdn.model.objects import Protocol, Service, ServicePort
@@ -60,7 +60,6 @@ def build_services(
     asked = []
     for manifest in sorted(manifests.of_kind("Service"), key=lambda each: each.identity):
         if not has_no_vip(manifest.data["spec"]):
-            _report_unserved(manifest, report)
             network = network_of(manifest)
             if network is not None and (found := _asked(manifest, network, report)):
                 asked.append(found)
@@ -85,12 +84,22 @@ def unsupported_protocols(state: ClusterState) -> tuple[Condition, ...]:
     )
 
 
-def _report_unserved(manifest: Manifest, report: Report) -> None:
-    kind = manifest.data["spec"].get("type", "ClusterIP")
-    if kind in ("NodePort", "LoadBalancer"):
-        what = "node ports are" if kind == "NodePort" else "addresses of load balancers and node ports are"
-        message = f"type is {kind}: {what} not served by this version; its cluster IPs are"
-        report.condition(manifest.identity, "Enforced", f"{kind}NotEnforced", message)
+def _report_unserved(asked: _Asked, report: Report) -> None:
+    """What else than the cluster IPs the Service would be reached by."""
+
+    def say(reason: str, found: str, unserved: str) -> None:
+        message = f"{found}; {unserved} are not served by this version, cluster IPs are"
+        report.condition(asked.identity, "Enforced", reason, message)
+
+    kind, external = asked.spec.get("type"), asked.spec.get("externalIPs")
+    if kind == "NodePort":
+        say("NodePortNotEnforced", "type is NodePort; expected ClusterIP", "node ports")
+    if kind == "LoadBalancer":
+        found = "type is LoadBalancer; expected ClusterIP"
+        say("LoadBalancerNotEnforced", found, "node ports and addresses of load balancers")
+    if external:
+        found = f"externalIPs has {_some(external)}; expected none"
+        say("ExternalIPsNotEnforced", found, "external IPs")
 
 
 def _asked(manifest: Manifest, network: Network, report: Report) -> _Asked | None:
@@ -113,7 +122,12 @@ def _asked(manifest: Manifest, network: Network, report: Report) -> _Asked | Non
 
 def _with_own_vips(asked: Iterable[_Asked], state: ClusterState, report: Report) -> Iterator[_Asked]:
     """Those whose VIPs are nobody else's; of two with one VIP the older."""
-    pods = _PodPrefixes(state.networks)
+    pods = PrefixTable(
+        (prefix, f'{prefix} of Network "{each.name}"')
+        for each in state.networks
+        if not each.is_external
+        for prefix in each.prefixes
+    )
     owners: dict[Address, str] = {
         address: f'Node "{node.name}"' for node in state.nodes for address in node.addresses
     }
@@ -132,33 +146,13 @@ def _with_own_vips(asked: Iterable[_Asked], state: ClusterState, report: Report)
             yield each
 
 
-def _fault(vip: Address, path: Path, pods: _PodPrefixes, owners: Mapping[Address, str]) -> Finding | None:
-    if found := pods.find(vip):
-        network, prefix = found
-        what = f'"{vip}" lies in {prefix} of Network "{network}"'
-        return Finding(path, what, "expected an address that no pod can have")
+def _fault(vip: Address, path: Path, pods: PrefixTable[str], owners: Mapping[Address, str]) -> Finding | None:
+    prefix = pods.find(vip)
+    if prefix:
+        return Finding(path, f'"{vip}" lies in {prefix}', "expected an address that no pod can have")
     if vip in owners:
         return Finding(path, f'"{vip}" is the address of {owners[vip]}', "expected an address of its own")
     return None
-
-
-class _PodPrefixes:
-    """Finds the pod network that an address lies in, by one look-up a prefix length."""
-
-    def __init__(self, networks: Iterable[Network]) -> None:
-        self._by_length: dict[tuple[int, int], dict[int, tuple[str, str]]] = defaultdict(dict)
-        for network in networks:
-            for prefix in () if network.is_external else network.prefixes:
-                shift = prefix.max_prefixlen - prefix.prefixlen
-                named = (network.name, str(prefix))
-                self._by_length[prefix.version, shift].setdefault(int(prefix.network_address) >> shift, named)
-
-    def find(self, address: Address) -> tuple[str, str] | None:
-        """(network, prefix)."""
-        for (version, shift), known in self._by_length.items():
-            if version == address.version and (found := known.get(int(address) >> shift)):
-                return found
-        return None
 
 
 def _service(asked: _Asked, finder: BackendFinder, report: Report) -> Service:
@@ -170,12 +164,13 @@ def _service(asked: _Asked, finder: BackendFinder, report: Report) -> Service:
             asked.identity.name,
             asked.network,
             ports,
-            spec.get("selector"),
+            spec.get("selector") or {},
             frozenset(vip.version for vip in asked.vips),
             bool(spec.get("publishNotReadyAddresses")),
             spec.get("trafficDistribution") or "",
         )
     )
+    _report_unserved(asked, report)
     _report_endpoints(asked, found, report)
     return Service(
         asked.identity.namespace,
@@ -199,7 +194,7 @@ def _port(data: Data) -> WantedPort:
         Protocol(data.get("protocol", "TCP")),
         number,
         data.get("name") or "",
-        number if target is None else target,
+        target if isinstance(target, str) else int(target or number),
     )
 
 
@@ -219,17 +214,27 @@ def _affinity(asked: _Asked, report: Report) -> int:
 
 
 def _report_endpoints(asked: _Asked, found: Found, report: Report) -> None:
-    kind = "EndpointsUsable"
+    def say(reason: str, message: str) -> None:
+        report.condition(asked.identity, "EndpointsReady", reason, message)
+
     if found.foreign:
-        shown = "; ".join(found.foreign[:_SHOWN])
-        more = f" and {len(found.foreign) - _SHOWN} more" if len(found.foreign) > _SHOWN else ""
-        message = f"{shown}{more}; expected endpoints in Network {asked.network.name}, as the Service; these are left out"
-        report.condition(asked.identity, kind, "ForeignEndpoints", message)
-    if found.families:
-        names = " and ".join(f"IPv{family}" for family in sorted(found.families))
-        own = " and ".join(quoted(str(vip)) for vip in asked.vips)
-        message = f"endpoints of {names} are not used: the Service has only the cluster IP {own}"
-        report.condition(asked.identity, kind, "EndpointFamily", message)
+        expected = f'expected endpoints in the Service\'s own Network "{asked.network.name}"'
+        say(
+            "ForeignEndpoints",
+            f"has endpoints elsewhere: {_some(found.foreign)}; {expected}; these are left out",
+        )
+    for family in sorted(found.families):
+        own = f"IPv{asked.vips[0].version}"
+        message = f"has endpoints of IPv{family} and only an {own} cluster IP ({asked.vips[0]})"
+        say("EndpointFamily", f"{message}; expected endpoints of {own}; the others are not used")
     if found.missing:
-        message = f"{'; '.join(found.missing)}; the port has no endpoint until a pod has it"
-        report.condition(asked.identity, kind, "TargetPortMissing", message)
+        missing = f"no selected pod has the targetPort {' or '.join(found.missing)}"
+        expected = f"expected a number, or a name that they declare for the protocol: {_some(found.declared)}"
+        say("TargetPortMissing", f"{missing}; {expected}; until then the port has no endpoint")
+
+
+def _some(items: Iterable[str]) -> str:
+    """The first of them, each once, and how many more there are."""
+    different = list(dict.fromkeys(items))
+    more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
+    return ", ".join(different[:_SHOWN]) + more

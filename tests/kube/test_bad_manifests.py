@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BAD = Path(__file__).parent / "bad"
 CASES = sorted(case.name for case in BAD.iterdir())
+OF_SERVICES = [case for case in CASES if case.startswith("service-")]
 
 
 def said(built: Built) -> str:
@@ -49,6 +50,13 @@ def as_nobody() -> Iterator[None]:
 def test_a_bad_folder_is_reported_exactly(case: str) -> None:
     """The folder ``bad/CASE`` says what stands in its ``said.txt``, word for word."""
     assert said(build(read(BAD / case), Ledger())) == (BAD / case / "said.txt").read_text()
+
+
+@pytest.mark.parametrize("case", OF_SERVICES)
+def test_a_bad_service_disturbs_no_other(case: str) -> None:
+    """Each of these folders has a good one too, which has its VIP."""
+    state = build(read(BAD / case), Ledger()).state
+    assert [str(vip) for vip in state.service_by_id["shop/good"].vips] == ["10.96.0.1"]
 
 
 def test_an_empty_folder_is_reported(tmp_path: Path) -> None:

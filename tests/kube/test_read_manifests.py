@@ -170,6 +170,10 @@ def a_network(spec: str) -> Manifests:
         ("::/64", "::/128 (no address), ::1/128 (loopback), ::ffff:0:0/96 (IPv4-mapped)"),
         ("fe80::/64", "fe80::/10 (link-local, with the pods' gateway fe80::1)"),
         ("ff02::/64", "ff00::/8 (multicast)"),
+        (
+            "64:ff9b:1:2::/64",
+            "64:ff9b:1::/48 (local translation, with the addresses of pods that call themselves through a VIP)",
+        ),
         ("::ffff:0:0/96", "::ffff:0:0/96 (IPv4-mapped)"),
     ],
 )

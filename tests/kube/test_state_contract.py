@@ -19,14 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Endpoint
+    from lace_sdn.model.objects import Backend, Endpoint, Service
 
 LACE = "apiVersion: lace-cni.io/v1alpha1\n"
 
 
 def check_state(state: ClusterState) -> list[str]:
     """What the state breaks of the contract of ClusterState; nothing when it is as it must be."""
-    return [*_disorder(state), *_of_networks(state), *_of_endpoints(state), *_of_allocations(state)]
+    return [
+        *_disorder(state),
+        *_of_networks(state),
+        *_of_endpoints(state),
+        *_of_allocations(state),
+        *_of_services(state),
+    ]
 
 
 def _disorder(state: ClusterState) -> Iterator[str]:
@@ -41,9 +47,10 @@ def _disorder(state: ClusterState) -> Iterator[str]:
         names = [each.name for each in getattr(state, kind)]
         if names != sorted(set(names)):
             yield f"{kind} are {names}"
-    pods = [(each.namespace, each.name) for each in state.endpoints]
-    if pods != sorted(set(pods)):
-        yield f"endpoints are {pods}"
+    for kind in ("endpoints", "services"):
+        ids = [(each.namespace, each.name) for each in getattr(state, kind)]
+        if ids != sorted(set(ids)):
+            yield f"{kind} are {ids}"
     yield from _twice("node address", (address for node in state.nodes for address in node.addresses))
 
 
@@ -104,6 +111,48 @@ def _of_allocations(state: ClusterState) -> Iterator[str]:
             yield f"{one.block} of {one.node} overlaps {other.block} of {other.node}"
 
 
+def _of_services(state: ClusterState) -> Iterator[str]:
+    yield from _twice("VIP", (vip for each in state.services for vip in each.vips))
+    prefixes = [prefix for each in state.networks if not each.is_external for prefix in each.prefixes]
+    namespaces = {each.name for each in state.namespaces}
+    for service in state.services:
+        network = state.network_by_name.get(service.network)
+        if network is None or network.type is not NetworkType.L3:
+            yield f"{service.id} is in {service.network}, which is no network for Services"
+            continue
+        if service.namespace not in namespaces:
+            yield f"the namespace of {service.id} does not exist"
+        families = [vip.version for vip in service.vips]
+        if not families or families != sorted(set(families)):
+            yield f"{service.id} has VIPs of families {families}"
+        yield from (
+            f"VIP {vip} of {service.id} lies in {prefix}"
+            for vip in service.vips
+            for prefix in prefixes
+            if vip in prefix
+        )
+        ports = [(port.number, port.protocol) for port in service.ports]
+        if ports != sorted(set(ports)):
+            yield f"ports of {service.id} are {ports}"
+        for port in service.ports:
+            yield from _of_backends(state, service, port.backends)
+
+
+def _of_backends(state: ClusterState, service: Service, backends: tuple[Backend, ...]) -> Iterator[str]:
+    keys = [(each.address.version, int(each.address), each.port) for each in backends]
+    if keys != sorted(set(keys)):
+        yield f"backends of {service.id} are {keys}"
+    prefixes = state.network_by_name[service.network].prefixes
+    for each in backends:
+        if each.address.version not in {vip.version for vip in service.vips}:
+            yield f"{each.address} is of a family that {service.id} has no VIP of"
+        if not any(each.address in prefix for prefix in prefixes):
+            yield f"{each.address} of {service.id} lies outside {service.network}"
+        pod = state.endpoint_by_id.get(each.pod)
+        if each.pod and (pod is None or pod.network != service.network or pod.node != each.node):
+            yield f"{each.pod} of {service.id} is no pod of {service.network} on {each.node}"
+
+
 def node(name: str, address: str) -> str:
     return (
         f"apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\n"
@@ -125,7 +174,8 @@ def binding(namespace: str, name: str) -> str:
 def pod(namespace: str, name: str, node: str, uid: str = "", address: str = "") -> str:
     status = f"status: {{podIPs: [{{ip: {address}}}]}}\n" if address else ""
     return (
-        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, uid: '{uid}'}}\n"
+        f"apiVersion: v1\nkind: Pod\n"
+        f"metadata: {{name: {name}, namespace: {namespace}, uid: '{uid}', labels: {{app: web}}}}\n"
         f"spec: {{nodeName: {node}}}\n{status}---\n"
     )
 
@@ -141,6 +191,21 @@ def allocation(name: str, node: str, block: str) -> str:
     )
 
 
+def service(name: str, namespace: str, vips: str, more: str) -> str:
+    return (
+        f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}}}\n"
+        f"spec: {{clusterIPs: [{vips}], ports: [{{port: 80}}], {more}}}\n---\n"
+    )
+
+
+def endpoint_slice(name: str, namespace: str, address: str, reference: str) -> str:
+    return (
+        f"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: {'IPv6' if ':' in address else 'IPv4'}\n"
+        f"metadata: {{name: {name}, namespace: {namespace}, labels: {{kubernetes.io/service-name: {name}}}}}\n"
+        f"ports: [{{port: 80}}]\nendpoints: [{{addresses: ['{address}'], targetRef: {{kind: Pod, name: {reference}}}}}]\n---\n"
+    )
+
+
 def built(texts: Iterable[str], known: Ledger) -> Built:
     return build(parse("".join(texts), "x.yaml"), known)
 
@@ -152,6 +217,9 @@ WORLD = (
     network("red", "type: l3, ipv4Subnet: {prefix: 10.0.0.0/22}, ipv6Subnet: {prefix: 'fd00::/62'}"),
     binding("shop", "red"),
     *(pod("shop", f"{name}-{number}", name) for name in NODES for number in range(2)),
+    service("web", "shop", "10.96.0.1, 'fd00:96::1'", "selector: {app: web}"),
+    service("picked", "shop", "10.96.0.2", ""),
+    endpoint_slice("picked", "shop", "10.0.0.2", "node-1-0"),
 )
 
 SPECS = st.sampled_from(
@@ -184,6 +252,26 @@ def an_allocation(name: str) -> st.SearchStrategy[str]:
     return st.builds(allocation, st.sampled_from(["red", "blue"]), st.just(name), blocks)
 
 
+VIPS = ["10.96.0.1", "10.96.0.1", "10.96.0.2, 'fd00:96::1'", "'fd00:96::1'", "10.0.0.77", "192.0.2.0"]
+IN_SLICES = ["10.0.0.2", "10.0.1.5", "fd00::2", "172.16.0.1"]
+
+
+def a_service(name: str) -> st.SearchStrategy[str]:
+    spec = st.sampled_from(
+        ["selector: {app: web}", "trafficDistribution: PreferSameNode", "type: ExternalName"]
+    )
+    return st.builds(
+        service, st.just(name), st.sampled_from(["shop", "lab", "void"]), st.sampled_from(VIPS), spec
+    )
+
+
+def a_slice(name: str) -> st.SearchStrategy[str]:
+    pods = st.sampled_from(["a", "b", "none"])
+    return st.builds(
+        endpoint_slice, st.just(name), st.sampled_from(["shop", "lab"]), st.sampled_from(IN_SLICES), pods
+    )
+
+
 def often(slot: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(slot, slot, slot, st.just(""))
 
@@ -195,6 +283,8 @@ OBJECTS = (
     *(often(st.just(namespace(name))) for name in ("shop", "lab")),
     *(often(a_pod(name)) for name in ("a", "b", "c", "d")),
     *(st.one_of(st.just(""), an_allocation(name)) for name in NODES[:2]),
+    *(often(a_service(name)) for name in ("one", "two", "three")),
+    *(st.one_of(st.just(""), a_slice(name)) for name in ("one", "two")),
     st.sampled_from(["", "", "", "}"]),
 )
 WORLDS = st.tuples(*OBJECTS)
@@ -251,6 +341,13 @@ def test_what_a_state_must_not_be_is_seen() -> None:
         for fault in check_state(replace(state, nodes=state.nodes[1:]))
     )
     assert any("no network for pods" in fault for fault in check_state(replace(state, networks=())))
+    twice = replace(
+        state, services=tuple(replace(each, vips=state.services[0].vips) for each in state.services)
+    )
+    assert any("VIP 10.96.0.2 stands 2 times" in fault for fault in check_state(twice))
+    inside = replace(state.services[0], vips=(state.endpoints[0].addresses[0],))
+    assert any("lies in 10.0.0.0/22" in fault for fault in check_state(replace(state, services=(inside,))))
+    assert any("is no pod of red" in fault for fault in check_state(replace(state, endpoints=())))
     assert any(
         "overlaps" in fault for fault in check_state(replace(state, allocations=state.allocations * 2))
     )
