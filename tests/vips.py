@@ -66,8 +66,9 @@ class Talk:
 
 
 def endpoint_at(stage: Stage, delivery: Delivery) -> str:
+    """Its id; ``NODE port N`` where no endpoint is."""
     ids = {place[:2]: endpoint for endpoint, place in stage.places.items()}
-    return ids[delivery[:2]]
+    return ids.get(delivery[:2], f"{delivery.node} port {delivery.port}")
 
 
 def sent_by(stage: Stage, source: str, packet: Packet) -> tuple[str, Packet | None, Journey]:
@@ -79,6 +80,8 @@ def sent_by(stage: Stage, source: str, packet: Packet) -> tuple[str, Packet | No
     (delivery,) = journey.deliveries
     reached = endpoint_at(stage, delivery)
     headers = delivery.packet.headers
+    if reached not in stage.places:
+        return "", None, journey
     if (headers[ETH_DST], headers[ETH_SRC]) != (stage.places[reached].mac, GATEWAY_ETHER):
         return "", None, journey
     return reached, delivery.packet, journey
