@@ -7,6 +7,7 @@ import platform
 import sys
 
 from bench import compile as compiler
+from bench import services
 from bench.report import Report
 
 FLOWS = 50_000
@@ -19,10 +20,14 @@ def main() -> int:
     )
     report = Report()
     compiler.run(report)
+    services.run(report)
     from bench import codec  # noqa: PLC0415 - its parts would count in the compiler's memory
 
     report.section(f"Codec: {FLOWS:,} flows, also into a live switch")
     codec.main(FLOWS)
+    from bench import churn  # noqa: PLC0415 - as above
+
+    churn.run(report)
     for name in report.missed:
         print(f"missed: {name}")
     return 1 if report.missed else 0

@@ -85,6 +85,6 @@ def _pod(i: int, p: int, prefixes: tuple[Prefix, ...]) -> Endpoint:
         node=NODE,
         network=_name(i),
         addresses=tuple(prefix[p + 1] for prefix in prefixes),
-        mac=f"02:00:00:00:{i:02x}:{p:02x}",
+        mac=f"02:00:00:{p >> 8:02x}:{i:02x}:{p & 255:02x}",
         ports=(Port(Protocol.TCP, 8080),),
     )

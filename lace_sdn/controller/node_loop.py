@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lace_sdn.controller.stale_endpoints import leave
+from lace_sdn.controller.farewell import Farewell
+from lace_sdn.controller.stale_endpoints import flushes, leave
 from lace_sdn.controller.zones import stale_zones
-from lace_sdn.openflow.diff import diff
+from lace_sdn.openflow.diff import Delta, diff
 from lace_sdn.pipeline.compiler import NodeCompiler
 from lace_sdn.switch.contract import BundleRefused, SwitchLost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from lace_sdn.controller.stale_endpoints import Leave
     from lace_sdn.controller.world import World
-    from lace_sdn.openflow.diff import Delta
     from lace_sdn.openflow.flow import BridgeProgram
     from lace_sdn.switch.contract import Installed, ProgrammableBridge
 
@@ -25,7 +27,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Programmed:
-    """What was confirmed by a barrier: ``generation`` of the source, on ports (endpoint id -> ofport)."""
+    """What was confirmed by a barrier: ``generation`` of the source, on ports (endpoint id -> ofport).
+
+    No generation while connections to UDP endpoints that left may have to be forgotten once more.
+    """
 
     generation: str
     ports: Mapping[str, int]
@@ -39,12 +44,14 @@ class NodeLoop:
     ``bridge``: the connected bridge or None; ``ports``: what the node's database says, None until it was read.
     """
 
-    def __init__(self, node: str, *, sctp: bool = True) -> None:
-        """``sctp``: whether the node's datapath tracks it by its ports."""
+    def __init__(self, node: str, *, sctp: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        """``sctp``: whether the node's datapath tracks it by its ports; ``clock``: seconds, never goes back."""
         self.node = node
         self.bridge: ProgrammableBridge | None = None
         self.ports: Mapping[str, int] | None = None
         self.programmed: Programmed | None = None
+        self._clock = clock
+        self._farewell = Farewell()
         self._compiler = NodeCompiler(node, sctp=sctp)
         self._installed: tuple[ProgrammableBridge, BridgeProgram] | None = None
         self._remembered: BridgeProgram | None = None
@@ -55,14 +62,20 @@ class NodeLoop:
         """Let the next step read the bridge instead of trusting what was confirmed: somebody may have changed it."""
         self._installed = None
 
+    @property
+    def due(self) -> float | None:
+        """When, by the clock, another step is needed although nothing changes; None for never."""
+        return self._farewell.due
+
     def step(self, world: World) -> bool:
-        """Compile, compare, send. Whether the bridge now is as desired; False asks for another step, later.
+        """Compile, compare, send. False asks for another try, later; ``programmed`` says when the bridge is as desired.
 
         Faults of the switch end in False and a log line, never in an exception.
         """
         bridge, ports = self.bridge, self.ports
         if bridge is None or ports is None:
             self.programmed = None
+            self._farewell.clear()
             return True
         desired = self._compiler.compile(world.cluster, ports)
         try:
@@ -77,38 +90,52 @@ class NodeLoop:
             return False
         local = {each.id for each in world.cluster.endpoints_of.get(self.node, ())}
         here = {name: port for name, port in ports.items() if name in local}
-        self.programmed = Programmed(world.generation, here, len(desired.flows), len(desired.groups))
+        generation = world.generation if self.due is None else ""
+        self.programmed = Programmed(generation, here, len(desired.flows), len(desired.groups))
         return True
 
     def _bring(self, bridge: ProgrammableBridge, desired: BridgeProgram) -> None:
         installed = self._read(bridge)
-        delta = diff(installed, desired)
-        if delta.is_empty:
-            self._confirm(bridge, desired)
-            return
-        # Judged by what was last confirmed: a restarted switch comes empty, but its pods are the same.
-        zones = stale_zones(self._remembered or installed, desired)
-        for zone in zones:
-            bridge.flush_zone(zone)
         leaving = leave(installed, desired)
-        if leaving is not None:
-            bridge.commit(diff(installed, leaving.first))
-            self._installed = (bridge, leaving.first)
-            bridge.flush_connections(leaving.flushes)
-            bridge.commit(diff(leaving.first, desired))
-        else:
+        first = leaving.first if leaving else desired
+        delta = diff(installed, first)
+        if not delta.is_empty:
+            # Judged by what was last confirmed: a restarted switch comes empty, but its pods are the same.
+            zones = stale_zones(self._remembered or installed, desired)
+            for zone in zones:
+                bridge.flush_zone(zone)
             bridge.commit(delta)
-        self._confirm(bridge, desired)
-        log.info(
-            "node=%s programmed flows=%d groups=%d put=%d removed=%d zones_flushed=%d connections_flushed=%d",
-            self.node,
-            len(desired.flows),
-            len(desired.groups),
-            len(delta.put_flows),
-            len(delta.remove_flows),
-            len(zones),
-            len(leaving.flushes) if leaving else 0,
-        )
+            log.info(
+                "node=%s programmed flows=%d groups=%d put=%d removed=%d zones_flushed=%d",
+                self.node,
+                len(first.flows),
+                len(first.groups),
+                len(delta.put_flows),
+                len(delta.remove_flows),
+                len(zones),
+            )
+        self._confirm(bridge, first)
+        if leaving is None:
+            self._farewell.clear()
+        else:
+            self._see_off(bridge, leaving)
+
+    def _see_off(self, bridge: ProgrammableBridge, leaving: Leave) -> None:
+        """Forget connections to endpoints that left, and remove what told of them after the last time."""
+        visit = self._farewell.visit(leaving.records, self._clock())
+        which = flushes(visit.flush)
+        bridge.flush_connections(which)
+        removed = tuple(record.flow for record in visit.remove)
+        bridge.commit(Delta(remove_flows=removed))
+        self._confirm(bridge, leaving.with_records(visit.stay))
+        if which or removed:
+            log.info(
+                "node=%s connections_flushed=%d removed=%d left=%d",
+                self.node,
+                len(which),
+                len(removed),
+                len(visit.stay),
+            )
 
     def _confirm(self, bridge: ProgrammableBridge, program: BridgeProgram) -> None:
         self._installed = (bridge, program)
@@ -155,4 +182,5 @@ class NodeLoop:
     def _forget(self) -> None:
         self._installed = None
         self._confirmed_on = None
+        self._farewell.clear()
         self.programmed = None

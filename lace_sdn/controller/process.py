@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Seconds.
-SOURCE_INTERVAL = 0.3
+SOURCE_INTERVAL = 0.2
 NODES_INTERVAL = 0.5
 COALESCE = 0.02
 """A burst of changes becomes one bundle."""
@@ -90,6 +90,8 @@ class Worker:
             if started >= audit_due:
                 audit_due = now + max(AUDIT_INTERVAL, AUDIT_SHARE * (now - started))
             pause = max(audit_due - now, COALESCE) if is_done else retry
+            if self.loop.due is not None:
+                pause = min(pause, max(self.loop.due - now, 0.0))
             retry = RETRY_FIRST if is_done else min(retry * 2, RETRY_LAST)
 
     def _step(self) -> bool:

@@ -5,6 +5,7 @@ A flow of table EndpointDnat is the record that connections to its endpoint may 
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
@@ -12,25 +13,54 @@ from typing import TYPE_CHECKING
 
 from lace_sdn.openflow.actions import Ct, SetField
 from lace_sdn.openflow.fields import IP_PROTO, IPV4_DST, IPV6_DST, UDP_DST, IpProto
-from lace_sdn.openflow.flow import program
+from lace_sdn.openflow.flow import BridgeProgram
 from lace_sdn.openflow.wire import ConnectionFilter, TupleFilter
+from lace_sdn.pipeline.constants import Priority
 from lace_sdn.pipeline.registers import SERVICE_PORT
 from lace_sdn.pipeline.tables import ENDPOINT_DNAT
 from lace_sdn.pipeline.tables import SERVICE_PORT as SERVICE_PORT_TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from lace_sdn.model.objects import Address
-    from lace_sdn.openflow.flow import BridgeProgram, Flow
+    from lace_sdn.openflow.flow import Flow, FlowKey
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A flow that nothing leads to any more; it stays until connections like ``flushes`` are forgotten for good."""
+
+    flow: Flow
+    flushes: tuple[ConnectionFilter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """``first``: the program to install before connections like ``flushes`` are forgotten; then comes the desired one."""
+    """``first``: ``desired`` and the records, to be installed before anything is forgotten."""
 
-    first: BridgeProgram
-    flushes: tuple[ConnectionFilter, ...]
+    desired: BridgeProgram
+    records: tuple[Record, ...]
+
+    @property
+    def first(self) -> BridgeProgram:
+        return self.with_records(self.records)
+
+    @property
+    def flushes(self) -> tuple[ConnectionFilter, ...]:
+        return flushes(self.records)
+
+    def with_records(self, records: Iterable[Record]) -> BridgeProgram:
+        """The desired program and these records."""
+        flows = list(self.desired.flows)
+        for record in records:
+            insort(flows, record.flow, key=_place)
+        return BridgeProgram(tuple(flows), self.desired.groups)
+
+
+def flushes(records: Iterable[Record]) -> tuple[ConnectionFilter, ...]:
+    """Each once."""
+    return tuple(dict.fromkeys(each for record in records for each in record.flushes))
 
 
 def leave(installed: BridgeProgram, desired: BridgeProgram) -> Leave | None:
@@ -39,38 +69,68 @@ def leave(installed: BridgeProgram, desired: BridgeProgram) -> Leave | None:
     In ``first`` nothing chooses the endpoints that leave, but their flows are there, and VIPs' ports that leave are silent: whoever
     reads the bridge then finds all that is needed to go on.
     """
-    wanted = {flow.key: flow for flow in desired.flows}
-    ports = [flow for flow in installed.flows if flow.table == SERVICE_PORT_TABLE.number and _is_udp(flow)]
-    rows = [flow for flow in installed.flows if flow.table == ENDPOINT_DNAT.number and _is_udp(flow)]
-    gone_ports = [flow for flow in ports if flow.key not in wanted]
-    gone_rows = [flow for flow in rows if _translation(wanted.get(flow.key)) != _translation(flow)]
-    if not gone_ports and not gone_rows:
+    ports, rows = _of_table(installed, SERVICE_PORT_TABLE.number), _of_table(installed, ENDPOINT_DNAT.number)
+    if not ports and not rows:
         return None
-    kept = {flow.key: flow for flow in gone_rows}
-    kept |= {flow.key: replace(flow, actions=(SERVICE_PORT.set(_number(flow)),)) for flow in gone_ports}
-    first = program((wanted | kept).values(), desired.groups)
-    return Leave(first, tuple(dict.fromkeys(_flushes(ports, gone_ports, gone_rows))))
+    wanted = {flow.key: flow for flow in desired.flows if flow.table in _TABLES}
+    found = [*_ports_that_leave(ports, wanted), *_endpoints_that_leave(ports, rows, wanted)]
+    by_key: dict[FlowKey, Record] = {}
+    for record in found:
+        # Of two that stood aside the one that did so last comes first: it has to stay longest.
+        if record.flow.key not in wanted:
+            by_key.setdefault(record.flow.key, record)
+    return Leave(desired, tuple(by_key.values())) if by_key else None
 
 
-def _flushes(ports: list[Flow], gone_ports: list[Flow], gone_rows: list[Flow]) -> Iterator[ConnectionFilter]:
-    """Of a VIP's port that goes: all; of one that stays: those to the endpoints that go."""
-    for port in gone_ports:
-        yield ConnectionFilter(IpProto.UDP, _called(port))
-    staying: dict[int, list[TupleFilter]] = defaultdict(list)
+_TABLES = (SERVICE_PORT_TABLE.number, ENDPOINT_DNAT.number)
+
+
+def _ports_that_leave(ports: list[Flow], wanted: Mapping[FlowKey, Flow]) -> Iterator[Record]:
     for port in ports:
-        if port not in gone_ports:
-            staying[_number(port)].append(_called(port))
-    for row in gone_rows:
-        translated = _translation(row)
-        number = row.match.get(SERVICE_PORT.field)
-        if number is None or translated is None:
-            continue
-        address, port_number = translated
-        for called in staying.get(number.value, ()):
-            if called.destination is not None and called.destination.version == address.version:
-                yield ConnectionFilter(
-                    IpProto.UDP, called, TupleFilter(source=address, source_port=port_number)
-                )
+        if not _stays(port, wanted):
+            silent = replace(port, actions=(SERVICE_PORT.set(_number(port)),))
+            yield Record(_aside(silent, wanted), (ConnectionFilter(IpProto.UDP, _called(port)),))
+
+
+def _endpoints_that_leave(
+    ports: list[Flow], rows: list[Flow], wanted: Mapping[FlowKey, Flow]
+) -> Iterator[Record]:
+    """Of a VIP's port that goes all connections are forgotten anyway; of one that stays those to the endpoints that go."""
+    staying: dict[int, dict[TupleFilter, None]] = defaultdict(dict)
+    for port in ports:
+        if _stays(port, wanted):
+            staying[_number(port)][_called(port)] = None
+    serving = {_endpoint(flow) for flow in wanted.values() if flow.table == ENDPOINT_DNAT.number}
+    for row in rows:
+        number, address, port_number = endpoint = _endpoint(row)
+        if endpoint not in serving:
+            reply = TupleFilter(source=address, source_port=port_number)
+            flushes = (
+                ConnectionFilter(IpProto.UDP, called, reply)
+                for called in staying[number]
+                if address and called.destination and called.destination.version == address.version
+            )
+            yield Record(_aside(row, wanted), tuple(flushes))
+
+
+def _of_table(program: BridgeProgram, number: int) -> list[Flow]:
+    return [flow for flow in program.flows if flow.table == number and _is_udp(flow)]
+
+
+def _stays(port: Flow, wanted: Mapping[FlowKey, Flow]) -> bool:
+    """Whether the same port of a Service still has the VIP."""
+    owner = wanted.get((port.table, Priority.NORMAL, port.match))
+    return owner is not None and _number(owner) == _number(port)
+
+
+def _aside(flow: Flow, wanted: Mapping[FlowKey, Flow]) -> Flow:
+    """A record that stands in nobody's way: another Service may have got the VIP, another endpoint the hash that is its number."""
+    return replace(flow, priority=Priority.LOW) if flow.key in wanted else flow
+
+
+def _place(flow: Flow) -> tuple[int, int, str]:
+    """The order of a BridgeProgram."""
+    return flow.table, -flow.priority, str(flow.match)
 
 
 def _is_udp(flow: Flow) -> bool:
@@ -91,9 +151,10 @@ def _called(flow: Flow) -> TupleFilter:
     return TupleFilter(destination=address, destination_port=port.value if port else None)
 
 
-def _translation(flow: Flow | None) -> tuple[Address, int | None] | None:
-    """Address and port of the endpoint that a flow translates to."""
-    for action in flow.actions if flow else ():
+def _endpoint(flow: Flow) -> tuple[int, Address | None, int | None]:
+    """Number of the Service's port, address and port of the endpoint, of a flow of table EndpointDnat."""
+    number = flow.match.get(SERVICE_PORT.field)
+    for action in flow.actions:
         if isinstance(action, Ct) and action.nat is not None and action.nat.address is not None:
-            return action.nat.address, action.nat.port
-    return None
+            return number.value if number else 0, action.nat.address, action.nat.port
+    return number.value if number else 0, None, None

@@ -37,17 +37,20 @@ class WorldReader:
         self._source = FolderSource(source)
         self._state_file = state_file
         self._is_userspace = is_userspace
+        self._is_behind = False
         self._reported: frozenset[str] = frozenset()
 
     def has_news(self) -> bool:
-        """Whether the folder changed since it was read."""
-        return self._source.poll()
+        """Whether the folder changed since it was read, or while it was."""
+        return self._source.poll() or self._is_behind
 
     def read(self) -> World:
         """Read all again. Raises OSError when the ledger cannot be read or written; bad manifests are only reported."""
-        # Taken first: should a file change meanwhile, the name is that of the older contents and the next poll tells.
+        # Should a file change meanwhile, the name is that of the older contents, the source may have seen the newer ones
+        # and would never say so: all is read once more.
         name = generation(self._path)
         manifests = self._source.read()
+        self._is_behind = generation(self._path) != name
         ledger = read_ledger(self._state_file)
         built = build(manifests, ledger)
         if built.ledger != ledger:

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 from lace_sdn.openflow import wire
 from lace_sdn.pipeline.tables import REJECT
 from lace_sdn.switch import library
-from lace_sdn.switch.contract import BundleRefused, Installed, Refusal, SwitchLost, is_ours
+from lace_sdn.switch.contract import (
+    REFUSALS_A_SECOND,
+    BundleRefused,
+    Installed,
+    Refusal,
+    SwitchLost,
+    is_ours,
+)
 from lace_sdn.switch.dump import read_dump
 from lace_sdn.switch.exchange import Exchange
-from lace_sdn.switch.rejection import MOST_A_SECOND, Allowance, rejection
+from lace_sdn.switch.rejection import Allowance, rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,7 +50,9 @@ class Bridge:
         self._exchange: Exchange | None = None
         self._lost = False
         self._cannot_flush = False
-        self._refusals = Allowance(MOST_A_SECOND, MOST_A_SECOND, time.monotonic())
+        self.unanswered = 0
+        """Packets that should have been refused, were there not too many of them."""
+        self._refusals = Allowance(REFUSALS_A_SECOND, REFUSALS_A_SECOND, time.monotonic())
         self._unreadable: tuple[wire.Foreign, ...] = ()
         """Flows with our cookie, of another version of this program: they go with the next change."""
 
@@ -139,10 +148,18 @@ class Bridge:
         """Answer a packet that table Reject sent; silence where no answer is due or too many were given."""
         if packet.table != REJECT.number or not is_ours(packet.cookie) or self._lost:
             return
-        if self._refusals.take(time.monotonic()):
-            answer = rejection(packet.frame)
-            if answer is not None:
-                self._datapath.send(wire.packet_out(answer, packet.in_port, self._reserve(1)[0]))
+        if not self._refusals.take(time.monotonic()) or not self._has_room():
+            self.unanswered += 1
+            return
+        answer = rejection(packet.frame)
+        if answer is not None:
+            self._datapath.send(wire.packet_out(answer, packet.in_port, self._reserve(1)[0]))
+
+    def _has_room(self) -> bool:
+        """Whether send() would not block: all bridges' events wait for the greenthread that answers."""
+        if self._datapath.send_q is not None and self._datapath.send_q.full():
+            _breathe()
+        return self._datapath.send_q is not None and not self._datapath.send_q.full()
 
     def close(self) -> None:
         """Let go of the switch, which keeps its flows and tries to connect again."""

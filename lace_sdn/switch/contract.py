@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from lace_sdn.openflow.flow import COOKIE_OWNER, LEARNED_CATEGORY, BridgeProgram
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from lace_sdn.openflow.diff import Delta
     from lace_sdn.openflow.wire import ConnectionFilter
+
+REFUSALS_A_SECOND: Final = 200
+"""Packets of one bridge that are refused by an answer; others are lost. The switch limits itself, and so do we."""
 
 
 class SwitchLost(ConnectionError):  # noqa: N818 (what happened, not a mistake)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lace_sdn.openflow.flow import BridgeProgram, program
-from lace_sdn.switch.contract import BundleRefused, ForeignFlow, Installed, Refusal, SwitchLost
+from lace_sdn.switch.contract import (
+    BundleRefused,
+    ForeignFlow,
+    Installed,
+    Refusal,
+    SwitchLost,
+    is_learned,
+)
 from lace_sdn.switch.strictness import faults
 
 if TYPE_CHECKING:
@@ -26,7 +33,7 @@ class FakeBridge:
     def __init__(
         self, datapath_id: int, tables: Collection[int], foreign_flows: tuple[Flow, ...] = ()
     ) -> None:
-        """``tables``: the numbers that flows may be in and lead to; ``foreign_flows``: there from the start, not ours."""
+        """``tables``: the numbers that flows may be in and lead to; ``foreign_flows``: there from the start, not ours or learned."""
         self.datapath_id = datapath_id
         self.is_connected = True
         self.commits: list[Delta] = []
@@ -57,7 +64,9 @@ class FakeBridge:
         """Raises SwitchLost."""
         self._check_connection()
         foreign = tuple(
-            ForeignFlow(each.table, each.priority, each.cookie, str(each)) for each in self._foreign.values()
+            ForeignFlow(each.table, each.priority, each.cookie, str(each))
+            for each in self._foreign.values()
+            if not is_learned(each.cookie)
         )
         return Installed(self.program, foreign)
 

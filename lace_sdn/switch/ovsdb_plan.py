@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.pipeline.constants import LAST_POD_PORT, TUNNEL_PORT
 from lace_sdn.pipeline.tables import TABLES
+from lace_sdn.switch.contract import REFUSALS_A_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,9 +19,6 @@ PROTOCOLS: Final = ["OpenFlow13", "OpenFlow14", "OpenFlow15"]
 """We speak 1.5; the older ones are for ``ovs-ofctl`` with its defaults."""
 MAX_BACKOFF: Final = 1000
 """Milliseconds. The default lets a switch wait 8 s before it tries the controller again."""
-
-
-REFUSALS_A_SECOND: Final = 200
 
 
 @dataclass(frozen=True, slots=True)

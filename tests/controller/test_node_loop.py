@@ -5,6 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+import served
+from served import Dns
+
 from lace_sdn.controller.node_loop import NodeLoop
 from lace_sdn.controller.world import World
 from lace_sdn.kube.build import build
@@ -20,9 +23,12 @@ from lace_sdn.policy.ledger import Ledger
 from lace_sdn.switch.contract import BundleRefused, ForeignFlow, Installed, Refusal, SwitchLost
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
 
     from lace_sdn.openflow.diff import Delta
+    from lace_sdn.openflow.wire import ConnectionFilter
 
 
 PORTS = {"ns/a": 1, "ns/b": 2}
@@ -52,6 +58,9 @@ class RecordingBridge:
 
     def flush_zone(self, zone: int) -> None:
         self.told.append(f"flush {zone}")
+
+    def flush_connections(self, which: Sequence[ConnectionFilter]) -> None:
+        self.told += [f"flush {each}" for each in which]
 
 
 def network(name: str, key: int) -> Network:
@@ -89,7 +98,7 @@ def connected() -> tuple[NodeLoop, RecordingBridge]:
 def test_an_empty_bridge_gets_the_whole_program_after_its_zones_are_empty() -> None:
     loop, bridge = connected()
     assert loop.step(world("1", PEERING))
-    assert bridge.told == ["dump", "flush 1", "flush 2", "commit"]
+    assert bridge.told == ["dump", "flush 1", "flush 32769", "flush 2", "flush 32770", "commit"]
     assert bridge.program == compile_node(state(PEERING), "node-1", PORTS)
 
 
@@ -196,3 +205,35 @@ def test_what_was_confirmed_is_said() -> None:
     loop.step(world("7", PEERING))
     assert loop.programmed is not None
     assert (loop.programmed.generation, loop.programmed.ports) == ("7", PORTS)
+
+
+def serving(generation: str, *services: Dns) -> World:
+    return World(generation, build(Manifests(), Ledger()), Cluster.of(served.served(*services)))
+
+
+TWO_ENDPOINTS, ONE_ENDPOINT = Dns(), Dns(hosts=(2,))
+FORGET = (
+    "flush ct_nw_dst=10.96.0.1,ct_tp_dst=53,ct_nw_proto=17 ct_nw_src=10.0.0.1,ct_tp_src=5353,ct_nw_proto=17"
+)
+
+
+def serving_loop() -> tuple[NodeLoop, RecordingBridge]:
+    """A bridge with two endpoints of a UDP Service, nothing told yet."""
+    loop, bridge = NodeLoop("one"), RecordingBridge()
+    loop.bridge, loop.ports = bridge, served.PORTS
+    loop.step(serving("1", TWO_ENDPOINTS))
+    bridge.told.clear()
+    return loop, bridge
+
+
+def test_connections_to_an_endpoint_that_goes_are_forgotten_after_nothing_leads_there() -> None:
+    """What comes then, and when: see test_farewell."""
+    loop, bridge = serving_loop()
+    assert loop.step(serving("2", ONE_ENDPOINT))
+    assert bridge.told[:2] == ["commit", FORGET]
+
+
+def test_an_endpoint_that_comes_is_one_commit() -> None:
+    loop, bridge = serving_loop()
+    assert loop.step(serving("2", Dns(hosts=(1, 2, 3))))
+    assert bridge.told == ["commit"]

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from lace_sdn.openflow.actions import (
     Action,
     Actions,
+    Controller,
     Ct,
     DecTtl,
     Goto,
     GroupAction,
     InPort,
+    Learn,
     Move,
     Nat,
     Output,
@@ -48,6 +50,8 @@ from lace_sdn.openflow.fields import (
     IPV6_SRC,
     METADATA,
     REG,
+    SCTP_DST,
+    SCTP_SRC,
     TCP_DST,
     TCP_SRC,
     TUN_DST,
@@ -92,6 +96,8 @@ MASKABLE = {
     TCP_DST,
     UDP_SRC,
     UDP_DST,
+    SCTP_SRC,
+    SCTP_DST,
 }
 LARGEST = {IN_PORT: 0xFEFF, ARP_OP: 255}
 ANYWHERE = (
@@ -112,6 +118,7 @@ ARP = (ARP_SPA, ARP_TPA, ARP_OP, ARP_SHA, ARP_THA)
 TRANSPORT = {
     IpProto.TCP: (TCP_SRC, TCP_DST),
     IpProto.UDP: (UDP_SRC, UDP_DST),
+    IpProto.SCTP: (SCTP_SRC, SCTP_DST),
     IpProto.ICMP: (ICMP_TYPE, ICMP_CODE),
     IpProto.ICMPV6: (ICMPV6_TYPE, ICMPV6_CODE),
 }
@@ -208,7 +215,7 @@ def nats(draw: st.DrawFn, *, is_old: bool, has_ports: bool) -> Nat:
 def tracked(draw: st.DrawFn, match: Match) -> Ct:
     is_old = match.get(ETH_TYPE).value == EthType.IPV4
     protocol = match.get(IP_PROTO)
-    has_ports = protocol is not None and protocol.value in (IpProto.TCP, IpProto.UDP)
+    has_ports = protocol is not None and protocol.value in (IpProto.TCP, IpProto.UDP, IpProto.SCTP)
     zone = draw(st.one_of(st.integers(0, 65535), slices(REG, 16)))
     state = match.get(CT_STATE)
     # Open vSwitch refuses to commit what the match says is invalid.
@@ -220,6 +227,27 @@ def tracked(draw: st.DrawFn, match: Match) -> Ct:
     executed = st.one_of(set_fields((CT_MARK, CT_LABEL)), moves(REG, (CT_MARK, CT_LABEL)))
     execute = tuple(draw(st.lists(executed, max_size=2))) if commit else ()
     return Ct(zone, table, commit, nat, execute)
+
+
+@st.composite
+def learns(draw: st.DrawFn, match: Match, usable: tuple[Field, ...]) -> Learn:
+    """A learned flow has the protocol of the one that learns it, or none: so its fields are there."""
+    protocol = tuple(each for each in match.terms if each.field in (ETH_TYPE, IP_PROTO))
+    given = tuple(each.whole for each in draw(st.sampled_from(((), usable))))
+    written = draw(st.lists(st.sampled_from((*REG[:8], METADATA, TUN_ID)), max_size=2, unique=True))
+    named = tuple(term(each, draw(values(each))[0]) for each in written)
+    copied = tuple(draw(st.lists(slices((*REG[8:], ETH_SRC, IN_PORT)), max_size=2)))
+    seconds = st.sampled_from((0, 1, 600, 0xFFFF))
+    return Learn(
+        table=draw(st.integers(0, 200)),
+        priority=draw(st.one_of(st.integers(0, 65535), st.just(0x8000))),
+        cookie=draw(st.one_of(st.just(0), st.integers(0, (1 << 64) - 2))),
+        idle_timeout=draw(seconds),
+        hard_timeout=draw(seconds),
+        delete_learned=draw(st.booleans()),
+        matches=(*protocol, *named, *given, *copied),
+        loads=tuple(draw(st.lists(moves((*REG, ETH_SRC), (*REG, METADATA)), max_size=2))),
+    )
 
 
 def plain_actions(usable: tuple[Field, ...]) -> st.SearchStrategy[Action]:
@@ -235,6 +263,7 @@ def plain_actions(usable: tuple[Field, ...]) -> st.SearchStrategy[Action]:
         slices(REG, 16).map(OutputTo),
         slices(REG, 32).map(OutputTo),
         st.just(InPort()),
+        st.integers(0, 0xFFFF).map(Controller),
         st.sampled_from(GROUPS).map(GroupAction),
     )
 
@@ -244,7 +273,7 @@ def flows(draw: st.DrawFn) -> Flow:
     """One flow, its table below 200."""
     match, usable = draw(matches())
     ethernet = match.get(ETH_TYPE)
-    kinds = plain_actions(usable)
+    kinds = st.one_of(plain_actions(usable), learns(match, usable))
     if ethernet is not None and ethernet.value in (EthType.IPV4, EthType.IPV6):
         kinds = st.one_of(kinds, st.just(DecTtl()), tracked(match))
     table = draw(st.integers(0, 199))
@@ -264,7 +293,8 @@ def groups(draw: st.DrawFn, ids: tuple[int, ...] = (1, 2, 3, 4)) -> Group:
         for number in numbers
     )
     names = draw(st.lists(st.sampled_from(sorted(HASH_FIELD_BY_NAME)), max_size=4))
-    return Group(draw(st.sampled_from(ids)), buckets, tuple(names))
+    param = draw(st.one_of(st.just(0), st.integers(0, (1 << 64) - 1)))
+    return Group(draw(st.sampled_from(ids)), buckets, tuple(names), param)
 
 
 @st.composite

@@ -62,6 +62,23 @@ def pieces(message: bytes) -> tuple[str, list[str], str]:
     return message[:52].hex(), sorted(fields), message[end:].hex()
 
 
+def learned() -> Any:
+    """A learn action of the library, which knows its parts by the older names of fields."""
+    return library.NXActionLearn(
+        table_id=106,
+        specs=[
+            library.NXFlowSpecMatch(src=0x800, dst=("eth_type_nxm", 0), n_bits=16),
+            library.NXFlowSpecMatch(src=("reg1", 0), dst=("reg1", 0), n_bits=32),
+            library.NXFlowSpecMatch(src=("ipv4_src_nxm", 0), dst=("ipv4_src_nxm", 0), n_bits=32),
+            library.NXFlowSpecLoad(src=("reg4", 0), dst=("reg4", 0), n_bits=32),
+        ],
+        idle_timeout=600,
+        priority=200,
+        cookie=0x1ACE070000000007,
+        flags=2,
+    )
+
+
 COOKIE = "cookie=0x1ace000000000001, "
 MAC = "0a:00:00:00:00:01"
 FLOWS: list[tuple[str, Callable[[], bytes]]] = [
@@ -166,6 +183,19 @@ FLOWS: list[tuple[str, Callable[[], bytes]]] = [
                 library.NXActionOutputReg(ofs_nbits=31, src="reg3", max_len=0xFFFF),
             ],
         ),
+    ),
+    (
+        "table=3, priority=9,sctp,tp_src=40000,tp_dst=80 actions=CONTROLLER:256",
+        lambda: added(
+            3,
+            9,
+            {"eth_type": 0x800, "ip_proto": 132, "sctp_src": 40000, "sctp_dst": 80},
+            [library.OFPActionOutput(number.OFPP_CONTROLLER, 256)],
+        ),
+    ),
+    (
+        "table=3, priority=10,ip actions=learn(table=106,idle_timeout=600,priority=200,delete_learned,cookie=0x1ace070000000007,eth_type=0x800,NXM_NX_REG1[],NXM_OF_IP_SRC[],load:NXM_NX_REG4[]->NXM_NX_REG4[])",
+        lambda: added(3, 10, {"eth_type": 0x800}, [learned()]),
     ),
 ]
 

@@ -170,6 +170,26 @@ def test_a_flow_of_somebody_else_is_kept_apart_and_can_be_removed(bridge: Bridge
     assert bridge.shown() == [str(ours)]
 
 
+FOREIGN_LEARNING = (
+    "learn(table=5,fin_idle_timeout=3,NXM_NX_REG1[])",
+    "learn(table=5,send_flow_rem,NXM_NX_REG1[])",
+    "learn(table=5,limit=3,NXM_NX_REG1[])",
+    "learn(table=5,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[])",
+    "learn(table=5,reg1[0..3]=0x5)",
+    "learn(table=5,NXM_NX_REG1[],load:0x5->NXM_NX_REG2[])",
+    "learn(table=5,NXM_NX_REG1[],output:NXM_NX_REG2[])",
+)
+
+
+@pytest.mark.parametrize("learning", FOREIGN_LEARNING)
+def test_learning_of_a_kind_that_is_not_ours_is_foreign(bridge: Bridge, learning: str) -> None:
+    """Never read as something else."""
+    bridge.switch.ofctl("add-flow", BRIDGE, f"cookie=0x79,table=3,priority=6,actions={learning}")
+    read, foreign = wire.read_flow_dump(wire.bodies(bridge.client.ask(wire.flow_dump_request(3)), FLOW_DESC))
+    assert read == []
+    assert [(each.cookie, each.table, each.priority) for each in foreign] == [(0x79, 3, 6)]
+
+
 def test_a_dump_of_many_parts_is_read_whole(bridge: Bridge) -> None:
     """2,000 flows do not fit into one reply."""
     ours = [parse_flow(f"table=1, priority={number} actions=output:1") for number in range(1, 2001)]

@@ -31,6 +31,12 @@ TEXTS = [
     ("actions=resubmit(3,4)", "without a port"),
     ("ip actions=ct(force)", "'force' is not expected"),
     ("ip actions=ct(commit,exec(output:1))", "only set_field and move"),
+    ("actions=learn(table=5,nothing=3)", "'nothing' is no field"),
+    ("actions=learn(table=5,reg0=0x1/0x3)", "a whole field is expected"),
+    ("actions=learn(table=5,fin_idle_timeout=3)", "'fin_idle_timeout' is no field"),
+    ("actions=learn(table=5,send_flow_rem)", "bits of a field"),
+    ("actions=learn(table=x)", "'table=x'"),
+    ("actions=CONTROLLER:all", "'CONTROLLER:all'"),
     ("ip actions=ct(nat(both))", "nat\\(src=ADDRESS:PORT\\) is expected"),
 ]
 

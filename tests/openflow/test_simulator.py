@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -254,14 +255,22 @@ def test_a_pod_reaches_itself_through_its_service(wires: Wires) -> None:
     assert ends(reply) == ("10.96.0.10", 80, "10.1.0.5", 40000)
 
 
-def test_one_client_port_for_a_service_and_its_server(wires: Wires) -> None:
-    """Both connections live: the second gets a port of its own."""
-    through = only(wires.inject("node0", 1, Packet.tcp(TO_VIP, (40000, 80), Tcp.SYN)), 2)
-    direct = only(wires.inject("node0", 1, Packet.tcp(TO_SERVER, (40000, 8080), Tcp.SYN)), 2)
-    assert ends(through)[1] != ends(direct)[1]
-    replies = [only(wires.inject("node0", 2, answer(each)), 1) for each in (through, direct)]
-    assert [ends(each)[:2] for each in replies] == [("10.96.0.10", 80), ("10.1.0.5", 8080)]
-    assert {ends(each)[3] for each in replies} == {40000}
+THROUGH = Packet.tcp(TO_VIP, (40000, 80), Tcp.SYN)
+DIRECT = Packet.tcp(TO_SERVER, (40000, 8080), Tcp.SYN)
+
+
+@pytest.mark.parametrize(
+    "order", [(THROUGH, DIRECT), (DIRECT, THROUGH)], ids=["service first", "direct first"]
+)
+def test_one_client_port_for_a_service_and_its_server(wires: Wires, order: tuple[Packet, Packet]) -> None:
+    """Both connections live: the second gets a port of its own, which the client never sees."""
+    requests = [only(wires.inject("node0", 1, each), 2) for each in order]
+    assert ends(requests[0])[1] == 40000
+    assert ends(requests[1])[1] != 40000
+    replies = [only(wires.inject("node0", 2, answer(each)), 1) for each in requests]
+    assert [ends(each) for each in replies] == [ends(answer(each)) for each in order]
+    later = [only(wires.inject("node0", 1, replace(each, tcp_flags=Tcp.ACK)), 2) for each in order]
+    assert [ends(each) for each in later] == [ends(each) for each in requests]
 
 
 def test_an_unknown_port_of_a_service_goes_nowhere(wires: Wires) -> None:

@@ -13,11 +13,14 @@ from typing import Any
 import eventlet
 import framing
 
+from lace_sdn.openflow.wire import flushing
+from lace_sdn.switch import bridge as bridge_module
 from lace_sdn.switch import library
 from lace_sdn.switch.bridge import Bridge
 from lace_sdn.switch.contract import BundleRefused, SwitchLost
 from lace_sdn.switch.openflow_app import SwitchApp
 from lace_sdn.switch.ovsdb import OvsdbNode, OvsdbSettings
+from lace_sdn.switch.rejection import rejection
 
 _LOG = logging.getLogger("holder")
 
@@ -82,6 +85,20 @@ class Holder:
     def flush_zone(self, datapath_id: int, zone: int) -> None:
         self._bridge(datapath_id).flush_zone(zone)
 
+    def flush_connections(self, datapath_id: int, which: Any) -> None:
+        self._bridge(datapath_id).flush_connections(which)
+
+    def know_flushes(self, known: bool) -> None:
+        """Whether flushes are messages that a switch knows; others are as they would be to one that is too old."""
+        bridge_module.wire.ct_flush = flushing.ct_flush if known else _unknown_flush
+
+    def rejections(self, frames: tuple[bytes, ...]) -> list[bytes | None]:
+        """The answer to each frame."""
+        return [rejection(frame) for frame in frames]
+
+    def unanswered(self, datapath_id: int) -> int:
+        return self._bridge(datapath_id).unanswered
+
     def written(self) -> int:
         """Bytes that were written to bridges by dumps, commits and flushes."""
         return self._written
@@ -145,6 +162,11 @@ class Holder:
             now = time.monotonic()
             self._gap = max(self._gap, now - before - GAP_STEP_S)
             before = now
+
+
+def _unknown_flush(which: Any, xid: int) -> bytes:
+    message = flushing.ct_flush(which, xid)
+    return message[:12] + (0x7FFFFFFF).to_bytes(4, "big") + message[16:]
 
 
 def serve(holder: Holder, stream: socket.socket) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +17,10 @@ from dummy import wait_until
 from lace_sdn.switch.contract import BundleRefused, Installed, SwitchLost
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from lace_sdn.openflow.diff import Delta
+    from lace_sdn.openflow.wire import ConnectionFilter
 
 BOUND_S = 30.0
 """Longer than anything here takes; a request that takes longer fails the test."""
@@ -83,6 +87,13 @@ class HolderProcess:
         wait_until(lambda: datapath_id in self.ask("bridges"), f"bridge {datapath_id:016x}", BOUND_S)
         return HeldBridge(self, datapath_id)
 
+    @contextmanager
+    def unable_to_flush(self) -> Iterator[None]:
+        """Meanwhile switches do not know the message that makes them forget connections."""
+        self.ask("know_flushes", False)
+        yield
+        self.ask("know_flushes", True)
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -111,6 +122,9 @@ class HeldBridge:
 
     def flush_zone(self, zone: int) -> None:
         self.holder.ask("flush_zone", self.datapath_id, zone)
+
+    def flush_connections(self, which: Sequence[ConnectionFilter]) -> None:
+        self.holder.ask("flush_connections", self.datapath_id, tuple(which))
 
 
 def library_name() -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import programs
 import pytest
 
 from lace_sdn.openflow.diff import diff
+from lace_sdn.openflow.fields import IpProto
 from lace_sdn.openflow.flow import BridgeProgram
+from lace_sdn.openflow.wire import ConnectionFilter, TupleFilter
 from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
 from lace_sdn.switch.contract import BundleRefused
 from lace_sdn.switch.fake import FakeBridge
@@ -127,4 +130,15 @@ def test_flushing_a_zone_leaves_the_flows(bridge: ProgrammableBridge) -> None:
     install(bridge, SMALL)
     bridge.flush_zone(1)
     bridge.flush_zone(65535)
+    assert bridge.dump().program == SMALL
+
+
+def test_forgetting_connections_leaves_the_flows(bridge: ProgrammableBridge) -> None:
+    """Those that there are not, too; and none is asked for by nothing."""
+    install(bridge, SMALL)
+    to_endpoint = TupleFilter(source=ip_address("10.0.0.1"), source_port=5353)
+    to_vip = TupleFilter(destination=ip_address("fd00:96::1"), destination_port=53)
+    bridge.flush_connections([ConnectionFilter(IpProto.UDP, TupleFilter(), to_endpoint)])
+    bridge.flush_connections([ConnectionFilter(IpProto.UDP, to_vip)] * 3)
+    bridge.flush_connections([])
     assert bridge.dump().program == SMALL

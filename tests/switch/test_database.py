@@ -9,6 +9,7 @@ import pytest
 from dummy import DummySwitch, wait_until
 from holding import BOUND_S, HolderProcess
 
+from lace_sdn.switch.contract import REFUSALS_A_SECOND
 from lace_sdn.switch.ovsdb_plan import datapath_id
 
 if TYPE_CHECKING:
@@ -77,6 +78,13 @@ def test_the_bridge_is_set_up_and_connects(switch: DummySwitch, holder: HolderPr
         "remote_ip": "flow",
         "csum": "true",
     }
+
+
+def test_the_switch_limits_what_it_asks_to_be_refused(switch: DummySwitch, holder: HolderProcess) -> None:
+    """It takes turns between ports; our own limit knows none."""
+    wait_for_ports(holder, {})
+    assert column(switch, "Controller", "br-int", "controller_rate_limit") == REFUSALS_A_SECOND
+    assert column(switch, "Controller", "br-int", "controller_burst_limit") == REFUSALS_A_SECOND
 
 
 def test_tables_have_their_names(switch: DummySwitch, holder: HolderProcess) -> None:

@@ -6,7 +6,9 @@ import programs
 import pytest
 
 from lace_sdn.openflow.diff import Delta, diff
+from lace_sdn.openflow.fields import IpProto
 from lace_sdn.openflow.flow import BridgeProgram
+from lace_sdn.openflow.wire import ConnectionFilter, TupleFilter
 from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
 from lace_sdn.switch.contract import BundleRefused, SwitchLost
 from lace_sdn.switch.fake import FakeBridge
@@ -68,6 +70,24 @@ def test_a_foreign_flow_is_reported_and_not_replaced() -> None:
         bridge.commit(diff(EMPTY, GOOD))
 
 
+def test_what_was_learned_is_neither_ours_nor_foreign() -> None:
+    """And nothing replaces it."""
+    learned = programs.flows("cookie=0x1ace070000000001, table=106, priority=200,ip actions=drop").flows
+    bridge = FakeBridge(0xA, TABLE_BY_NUMBER, learned)
+    found = bridge.dump()
+    assert (found.program, found.foreign_flows) == (EMPTY, ())
+    with pytest.raises(BundleRefused, match="foreign"):
+        bridge.commit(diff(EMPTY, programs.flows(str(learned[0]).replace("1ace07", "1ace01"))))
+
+
+def test_what_was_to_be_forgotten_is_known(bridge: FakeBridge) -> None:
+    """In order."""
+    first, second = (ConnectionFilter(IpProto.UDP, TupleFilter(destination_port=port)) for port in (53, 54))
+    bridge.flush_connections([first])
+    bridge.flush_connections([second, first])
+    assert bridge.flushed_connections == [first, second, first]
+
+
 def test_an_empty_change_leaves_no_trace(bridge: FakeBridge) -> None:
     """A reconcile without change sends nothing."""
     bridge.commit(diff(EMPTY, GOOD))
@@ -83,6 +103,8 @@ def test_a_lost_bridge_says_so_at_every_call(bridge: FakeBridge) -> None:
         bridge.dump()
     with pytest.raises(SwitchLost):
         bridge.commit(diff(GOOD, EMPTY))
+    with pytest.raises(SwitchLost):
+        bridge.flush_connections([])
     bridge.reconnect()
     assert bridge.program == GOOD
     bridge.reconnect(emptied=True)
