@@ -9,30 +9,37 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import time
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Self
 
 from dummy import BOUND_S, DummySwitch
 from frames import Outer, decode, encapsulate, encode, read_pcap, underlay_destination
+from openflow_client import OpenFlowClient
 
+from lace_sdn.openflow.diff import diff
 from lace_sdn.openflow.fields import TUN_ID, TUN_SRC
+from lace_sdn.openflow.flow import BridgeProgram
 from lace_sdn.openflow.simulator.fabric import Delivery, Journey, Passage
+from lace_sdn.openflow.wire import PacketIn, read_packet_in
+from lace_sdn.openflow.wire.packets import PACKET_IN
 from lace_sdn.pipeline.constants import TUNNEL_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
     from lace_sdn.openflow.fields import Field
-    from lace_sdn.openflow.flow import BridgeProgram
     from lace_sdn.openflow.simulator import Packet
 
 SENTINEL = 60000
 """A port of every bridge that gives its packets back: when it did, all packets before were processed."""
 SENTINEL_FLOW = f"priority=65535,in_port={SENTINEL},actions=IN_PORT"
 SENTINEL_FRAME = "ffffffffffff" + "020000005e17" + "88b5" + "00" * 46
+SET_CONFIG = struct.pack("!BBHIHH", 6, 9, 12, 1, 0, 0xFFFF)
+"""Who connects to a management socket gets packets-in only after it has asked for some octets of them (OpenFlow 1.5.1, 7.3.2)."""
 
 
 class Control:
@@ -72,6 +79,8 @@ class DummyNode:
         self.switch = DummySwitch(has_real_tunnels=True)
         self._positions: dict[str, int] = {}
         self._control: Control | None = None
+        self._client: OpenFlowClient | None = None
+        self._program = BridgeProgram()
 
     def start(self, neighbours: Iterable[tuple[IPv4Address, int]]) -> None:
         """``neighbours``: address and MAC of the other nodes."""
@@ -100,22 +109,29 @@ class DummyNode:
         )
         flows = "in_port=p0,actions=LOCAL\nin_port=LOCAL,actions=p0\n"
         switch.ofctl("add-flows", "br-phy", "-", stdin=flows)
+        switch.ofctl("add-flow", "br-int", SENTINEL_FLOW)
         self._control = Control(switch.folder / "vswitchd.ctl")
+        self._client = OpenFlowClient(switch.management_socket("br-int"))
+        self._client.ask(SET_CONFIG)
 
     def stop(self) -> None:
         if self._control is not None:
             self._control.close()
+        if self._client is not None:
+            self._client.close()
         self.switch.stop()
 
     def install(self, program: BridgeProgram) -> None:
-        """Replaces all flows by one bundle, and waits until the datapath follows them; groups only come."""
-        for group in program.groups:
-            self.switch.ofctl("mod-group", "br-int", "--may-create", str(group))
-        text = "\n".join([SENTINEL_FLOW, *map(str, program.flows)])
-        self.switch.ofctl("replace-flows", "br-int", "--bundle", "-", stdin=text + "\n")
+        """What differs, in one bundle: what was learned stays with the flow that learned it. Waits until the datapath follows."""
+        assert self._client is not None
+        self._client.commit(diff(self._program, program))
+        self._program = program
         self.control("revalidator/purge")
 
-    def forget_connections(self) -> None:
+    def reset(self, program: BridgeProgram) -> None:
+        """This program, and nothing learned and no connection."""
+        self.install(BridgeProgram())
+        self.install(program)
         self.control("dpctl/flush-conntrack")
 
     def control(self, command: str, *arguments: str) -> str:
@@ -129,6 +145,16 @@ class DummyNode:
         for _ in range(2):
             self._pass_sentinel()
         return {port: frames for port in self._positions if (frames := self._sent(port))}
+
+    def handed_over(self) -> Iterator[PacketIn]:
+        """What the bridge has handed to its controller since it was asked last; of what was received before, all."""
+        assert self._client is not None
+        answers = self._client.ask()
+        while answers:
+            size = int.from_bytes(answers[2:4], "big")
+            if answers[1] == PACKET_IN:
+                yield read_packet_in(answers[:size])
+            answers = answers[size:]
 
     def _pass_sentinel(self) -> None:
         name = f"v{SENTINEL}"
@@ -178,10 +204,9 @@ class DummyFabric:
             node.stop()
 
     def reset(self, programs: Mapping[str, BridgeProgram]) -> None:
-        """These programs, and no connections."""
+        """These programs, and no connections and nothing learned."""
         for name, program in programs.items():
-            self.nodes[name].install(program)
-            self.nodes[name].forget_connections()
+            self.nodes[name].reset(program)
 
     def install(self, node: str, program: BridgeProgram) -> None:
         """Replace the program; connections stay."""
@@ -203,6 +228,7 @@ class DummyFabric:
             frame = encapsulate(outer, frame)
         deliveries: list[Delivery] = []
         passages: list[Passage] = []
+        to_controller: list[Delivery] = []
         waiting = [(node, name, frame)]
         while waiting:
             here, entry, current = waiting.pop(0)
@@ -213,7 +239,10 @@ class DummyFabric:
                         waiting.append((self._home(each), "p0", each))
                     else:
                         deliveries.append(Delivery(here, int(out.removeprefix("v")), decode(each)))
-        return Journey(tuple(deliveries), tuple(passages))
+            to_controller += (
+                Delivery(here, each.in_port, decode(each.frame)) for each in self.nodes[here].handed_over()
+            )
+        return Journey(tuple(deliveries), tuple(passages), tuple(to_controller))
 
     def _mac_of(self, address: IPv4Address) -> int:
         """The MAC of a node, or of a stranger. A node learns it from the packet: a wrong one would cut off a neighbour."""

@@ -78,9 +78,13 @@ def _l4(packet: Packet, addresses: bytes) -> bytes:
         body += encode_ip(packet.quoted) if packet.quoted else b""
         place = 2
     body += packet.payload
-    pseudo = addresses + struct.pack("!II", len(body), protocol) if protocol != IpProto.ICMP else b""
-    total = checksum(pseudo + body) or 0xFFFF
+    total = checksum(_pseudo(addresses, body, protocol) + body) or 0xFFFF
     return body[:place] + struct.pack("!H", total) + body[place + 2 :]
+
+
+def _pseudo(addresses: bytes, body: bytes, protocol: int) -> bytes:
+    """What the checksum covers beside the body (RFC 9293 section 3.1, RFC 8200 section 8.1)."""
+    return addresses + struct.pack("!II", len(body), protocol) if protocol != IpProto.ICMP else b""
 
 
 def _sequence(packet: Packet, *, is_client: bool) -> tuple[int, int]:
@@ -99,7 +103,7 @@ def _arp(packet: Packet) -> bytes:
 
 
 def decode(frame: bytes) -> Packet:
-    """The packet of an Ethernet frame without options or extension headers."""
+    """The packet of an Ethernet frame without options or extension headers. Raises ValueError for a wrong checksum."""
     headers: dict[Field, int] = {
         ETH_DST: int.from_bytes(frame[:6], "big"),
         ETH_SRC: int.from_bytes(frame[6:12], "big"),
@@ -117,11 +121,14 @@ def _decode_ip(headers: dict[Field, int], body: bytes) -> Packet:
     four = headers[ETH_TYPE] == EthType.IPV4
     first, size, head = (12, 4, 20) if four else (8, 16, 40)
     source, destination = address_fields(headers[ETH_TYPE])
-    headers[source] = int.from_bytes(body[first : first + size], "big")
-    headers[destination] = int.from_bytes(body[first + size : first + 2 * size], "big")
+    addresses = body[first : first + 2 * size]
+    headers[source] = int.from_bytes(addresses[:size], "big")
+    headers[destination] = int.from_bytes(addresses[size:], "big")
     headers[IP_PROTO] = protocol = body[9] if four else body[6]
     ttl = body[8] if four else body[7]
     l4 = body[head:]
+    if (four and checksum(body[:head])) or checksum(_pseudo(addresses, l4, protocol) + l4):
+        raise ValueError(f"wrong checksum: {body.hex()}")
     ports = port_fields(protocol)
     if ports is not None:
         headers |= zip(ports, struct.unpack("!HH", l4[:4]), strict=True)
@@ -131,8 +138,10 @@ def _decode_ip(headers: dict[Field, int], body: bytes) -> Packet:
     form = icmp_form(4 if protocol == IpProto.ICMP else 6)
     headers |= {form.type: l4[0], form.code: l4[1]}
     identifier = int.from_bytes(l4[4:6], "big")
-    is_error = l4[0] == form.unreachable
-    return Packet(MappingProxyType(headers), ttl, icmp_id=identifier, payload=b"" if is_error else l4[8:])
+    if l4[0] == form.unreachable:
+        quoted = _decode_ip({ETH_TYPE: headers[ETH_TYPE]}, l4[8:])
+        return Packet(MappingProxyType(headers), ttl, quoted=quoted)
+    return Packet(MappingProxyType(headers), ttl, icmp_id=identifier, payload=l4[8:])
 
 
 @dataclass(frozen=True)

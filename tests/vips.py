@@ -131,3 +131,33 @@ def passes(stage: Stage, client: str, server: str, packets: tuple[Packet, Packet
     """Whether the next packet of the client, and of the server, arrives at the other now."""
     forward, backward = packets
     return sent_by(stage, client, forward)[0] == server, sent_by(stage, server, backward)[0] == client
+
+
+def refused(stage: Stage, connection: Connection, client_port: int) -> tuple[Journey, ...]:
+    """A datagram through a VIP, and the ICMP error of the endpoint that does not listen, if one was reached."""
+    reached, received, there = sent_by(stage, connection.source, call(stage.state, connection, client_port))
+    if received is None:
+        return (there,)
+    source, destination = (received.headers[each] for each in address_fields(received.headers[ETH_TYPE]))
+    address = IPv6Address if received.is_ipv6 else IPv4Address
+    ends = Ends(stage.places[reached].mac, GATEWAY_ETHER, address(destination), address(source))
+    _, _, back = sent_by(stage, reached, Packet.unreachable(ends, received))
+    return there, back
+
+
+def is_told_by_vip(stage: Stage, connection: Connection, journeys: tuple[Journey, ...]) -> bool:
+    """Whether the client, and it alone, hears of the error, as from the VIP and about what it had sent there."""
+    vip = vip_of(stage.state, connection)
+    arrived = journeys[-1].deliveries
+    if [endpoint_at(stage, each) for each in arrived] != [connection.source]:
+        return False
+    (error,) = (each.packet for each in arrived)
+    if error.quoted is None:
+        return False
+    source, destination = address_fields(error.headers[ETH_TYPE])
+    ports = port_fields(error.quoted.protocol or 0)
+    return (
+        error.headers[source] == int(vip) == error.quoted.headers[destination]
+        and ports is not None
+        and error.quoted.headers[ports[1]] == connection.port
+    )

@@ -11,6 +11,7 @@ from lace_sdn.openflow.actions import (
     SET_NAMES,
     Controller,
     Ct,
+    CtClear,
     DecTtl,
     Goto,
     GroupAction,
@@ -44,6 +45,7 @@ _SINGLE_WORDS: Final[dict[str, Action]] = {
     "IN_PORT": InPort(),
     "in_port": InPort(),
     "dec_ttl": DecTtl(),
+    "ct_clear": CtClear(),
     **{name: Output(number) for number, name in Port.NAMES.items()},
 }
 

@@ -197,6 +197,14 @@ class Ct:
 
 
 @dataclass(frozen=True, slots=True)
+class CtClear:
+    """What conntrack said of the packet is forgotten; its connection is not (ovs-actions(7), "The ct_clear action")."""
+
+    def __str__(self) -> str:
+        return "ct_clear"
+
+
+@dataclass(frozen=True, slots=True)
 class Learn:
     """Put a flow into ``table`` (ovs-actions(7), "The learn action"); timeouts in seconds, 0 for none.
 
@@ -245,6 +253,7 @@ Action = (
     | DecTtl
     | GroupAction
     | Ct
+    | CtClear
     | Learn
 )
 Actions = tuple[Action, ...]

@@ -54,6 +54,7 @@ class Priority:
     OWN_CONNECTION = 310
     OWN_ADDRESS = 300
     DROP = 210
+    SHARED_REPLIES = 195
     ESTABLISHED = 190
     TRANSLATED = 180
     NEW = 170

@@ -138,10 +138,8 @@ def _source_half() -> Iterator[Flow]:
         Match(SOURCE_TYPE.equals(SourceType.TUNNEL)),
         Goto(tables.DISPATCH.number),
     )
-    # Without nat(src) a client port used for a VIP and for its endpoint directly would make two connections with one reply.
-    yield from _commit(
-        tables.SOURCE_COMMIT, Match(NEW, *IS_DIRECT), SOURCE_ZONE, tables.DISPATCH, Nat(is_source=True)
-    )
+    # Without nat, where it would change nothing: Open vSwitch's own conntrack before 3.3 does not survive that (decision 0015).
+    yield from _commit(tables.SOURCE_COMMIT, Match(NEW, *IS_DIRECT), SOURCE_ZONE, tables.DISPATCH)
     for ip in FAMILIES:
         yield OWNER.flow(
             tables.SOURCE_COMMIT,
@@ -323,16 +321,14 @@ def _onward(table: tables.Table, then: tables.Table) -> Flow:
     return OWNER.flow(table, Priority.DEFAULT, Match(), Goto(then.number))
 
 
-def _commit(
-    table: tables.Table, match: Match, zone: RegField, then: tables.Table, nat: Nat | None = None
-) -> Iterator[Flow]:
+def _commit(table: tables.Table, match: Match, zone: RegField, then: tables.Table) -> Iterator[Flow]:
     """What matches is admitted in ``zone``."""
     for ip in FAMILIES:
         yield OWNER.flow(
             table,
             Priority.ESTABLISHED,
             Match(ip) & match,
-            Ct(zone.slice, then.number, commit=True, nat=nat, execute=ADMIT),
+            Ct(zone.slice, then.number, commit=True, execute=ADMIT),
         )
 
 

@@ -17,6 +17,7 @@ from lace_sdn.pipeline.service_rows import (
     Target,
     groups_needed,
 )
+from lace_sdn.pipeline.shared_replies import ReplyCheck, SharedEndpoint
 from lace_sdn.policy.balancing import choose
 from lace_sdn.policy.numbers import numbers
 from lace_sdn.policy.services import Admission, port_name
@@ -72,12 +73,14 @@ class ServiceScope:
     access: ServiceAccess
     usable: tuple[Service, ...]
     """By a local network."""
+    hosted: tuple[Service, ...]
+    """Of local networks: a local pod may be an endpoint of them, or have connections from when it was one."""
     backed: tuple[Backed, ...]
     """By local pods that have a port."""
     outbound: tuple[ServiceClass, ...]
     """Classes of local networks."""
     inbound: tuple[ServiceClass, ...]
-    """Classes that are admitted to a Service backed here: all their members may come."""
+    """Classes that are admitted to a Service of a local network: all their members may come."""
 
     @classmethod
     def of(
@@ -95,15 +98,14 @@ class ServiceScope:
                 known[its] = any(access.may_use(network, service) for network in local)
             if known[its]:
                 usable.append(service)
-        hosted = {each.service.id: each.service for each in backed}
+        hosted = tuple(each for each in usable if each.network in local)
         return cls(
             access,
             tuple(usable),
+            hosted,
             backed,
             tuple(each for each in access.classes if not local.isdisjoint(each.members)),
-            tuple(
-                each for each in access.classes if any(each.admits(service) for service in hosted.values())
-            ),
+            tuple(each for each in access.classes if any(each.admits(service) for service in hosted)),
         )
 
     @property
@@ -135,6 +137,7 @@ def service_units(
     ids = numbers(name for each in asked for name in each.group_names)
     for each in asked:
         yield each.unit.with_groups(tuple(ids[name] for name in each.group_names))
+    yield from _shared_endpoints(asked)
     yield from _own_servers(scope, networks, hosted)
     yield from _permits(scope, networks)
     yield from _live_ports(scope, networks)
@@ -171,6 +174,18 @@ def _asked(scope: ServiceScope, node: Node) -> Iterator[_Asked]:
                 yield _Asked(service, port, vip, chosen, unit)
 
 
+def _shared_endpoints(asked: Iterable[_Asked]) -> Iterator[Unit]:
+    """Each once, in the name of the first Service by name that has it."""
+    found: dict[tuple[Address, Protocol, int], _Asked] = {}
+    for each in sorted(asked, key=lambda its: its.unit.name):
+        for target in each.unit.serving:
+            found.setdefault((target.address, each.port.protocol, target.port), each)
+    for version, protocol in sorted({(address.version, protocol) for address, protocol, _ in found}):
+        yield ReplyCheck(version, protocol)
+    for (address, protocol, port), first in found.items():
+        yield SharedEndpoint(first.unit.name, first.unit.number, address, protocol, port)
+
+
 def _backend_name(backend: Backend) -> str:
     return f"{backend.address} {backend.port}"
 
@@ -201,9 +216,8 @@ def _own_servers(
 
 
 def _permits(scope: ServiceScope, networks: Mapping[str, Network]) -> Iterator[Unit]:
-    """Rows that a local client, or a client of a local endpoint, may need; those for a network's own services never."""
-    hosted = {each.service.id: each.service for each in scope.backed}
-    asked = ((scope.outbound, scope.usable), (scope.inbound, hosted.values()))
+    """Rows that a local client, or a client of a local pod, may need; those for a network's own services never."""
+    asked = ((scope.outbound, scope.usable), (scope.inbound, scope.hosted))
     rows: dict[tuple[int, Admission], str] = {}
     for classes, services in asked:
         named = {Admission(each.network, each.namespace) for each in services}
@@ -219,12 +233,9 @@ def _permits(scope: ServiceScope, networks: Mapping[str, Network]) -> Iterator[U
 
 
 def _live_ports(scope: ServiceScope, networks: Mapping[str, Network]) -> Iterator[Unit]:
-    """Of Services that somebody uses by a ServiceRoutingPolicy, here or as a client of an endpoint here."""
+    """Of Services that somebody uses by a ServiceRoutingPolicy, here or as a client of a pod here."""
     services = {each.id: each for each in scope.usable if any(own.admits(each) for own in scope.outbound)}
-    hosted = {each.service.id: each.service for each in scope.backed}
-    services |= {
-        each.id: each for each in hosted.values() if any(other.admits(each) for other in scope.inbound)
-    }
+    services |= {each.id: each for each in scope.hosted if any(other.admits(each) for other in scope.inbound)}
     for service in services.values():
         number = scope.access.namespace_ids[service.namespace]
         for port in service.ports:

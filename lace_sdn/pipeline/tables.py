@@ -1,6 +1,6 @@
 """The flow tables, declared once: numbers, names, what each decides, where it may send a packet next.
 
-The order of a packet: source half (0-50) at the node of the sender, destination half (51-80) at the node of the receiver;
+The order of a packet: source half (0-52) at the node of the sender, destination half (55-80) at the node of the receiver;
 packets from a tunnel enter the second by 1 and 40. Tables from 100 on are subroutines: only ``resubmit`` reaches them, so
 that every jump leads forward.
 """
@@ -57,8 +57,16 @@ DESTINATION_NETWORK = Table(
 )
 SOURCE_GATE = Table(37, "SourceGate", "Only permitted packets leave the source half.", (40,))
 ROUTE = Table(40, "Route", "A local pod, or the node that holds the address.", (50,))
-SOURCE_COMMIT = Table(50, "SourceCommit", "Admit a new connection in the zone of the sender's port.", (51,))
-DISPATCH = Table(51, "Dispatch", "To the tunnel, or into the zone of the receiver's port.", (61, 80))
+SOURCE_COMMIT = Table(
+    50, "SourceCommit", "Admit a new connection in the zone of the sender's port.", (51, 55)
+)
+REPLY_LOOKUP = Table(
+    51, "ReplyLookup", "Look up, turned round, what replies to a new connection would look like.", (52,)
+)
+REPLY_CHECK = Table(
+    52, "ReplyCheck", "Admit it; with another port if a connection through a VIP has such replies.", (55,)
+)
+DISPATCH = Table(55, "Dispatch", "To the tunnel, or into the zone of the receiver's port.", (61, 80))
 DESTINATION_STATE = Table(
     61, "DestinationState", "The sender's question again, asked by the receiver's node.", (67, 100, 101, 105)
 )
@@ -110,6 +118,8 @@ TABLES: tuple[Table, ...] = (
     SOURCE_GATE,
     ROUTE,
     SOURCE_COMMIT,
+    REPLY_LOOKUP,
+    REPLY_CHECK,
     DISPATCH,
     DESTINATION_STATE,
     DESTINATION_GATE,

@@ -11,6 +11,7 @@ from lace_sdn.openflow.actions import (
     Actions,
     Controller,
     Ct,
+    CtClear,
     DecTtl,
     Goto,
     GroupAction,
@@ -275,7 +276,7 @@ def flows(draw: st.DrawFn) -> Flow:
     ethernet = match.get(ETH_TYPE)
     kinds = st.one_of(plain_actions(usable), learns(match, usable))
     if ethernet is not None and ethernet.value in (EthType.IPV4, EthType.IPV6):
-        kinds = st.one_of(kinds, st.just(DecTtl()), tracked(match))
+        kinds = st.one_of(kinds, st.sampled_from((DecTtl(), CtClear())), tracked(match))
     table = draw(st.integers(0, 199))
     actions: Actions = tuple(draw(st.lists(kinds, max_size=5)))
     if draw(st.booleans()):

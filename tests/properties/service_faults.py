@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from arena import NETWORKS
 from faults import Fault, above_others, dropped, edit, every, has, replaced, with_actions, without_terms
 
-from lace_sdn.openflow.actions import Ct, Move, Nat, Resubmit, SetField
+from lace_sdn.openflow.actions import Ct, Goto, Learn, Move, Nat, Pop, Push, Resubmit, SetField
 from lace_sdn.openflow.fields import CT_MARK, IPV4_DST, REG, TCP_DST
 from lace_sdn.pipeline import tables
-from lace_sdn.pipeline.constants import HAIRPIN_SOURCE, TWIN_SOURCE
+from lace_sdn.pipeline.constants import HAIRPIN_SOURCE, TWIN_SOURCE, Priority
 from lace_sdn.pipeline.registers import (
     ADMITTED,
     DESTINATION_NETWORK,
@@ -20,6 +20,7 @@ from lace_sdn.pipeline.registers import (
     SERVICE_CLASS,
     SERVICE_PORT,
     SERVICE_SCOPE,
+    SOURCE_NETWORK,
     THROUGH,
     TRANSLATED,
 )
@@ -88,6 +89,18 @@ def to_another_endpoint(action: Action) -> Action:
     if not (isinstance(action, Ct) and action.nat and action.nat.address and action.nat.address.version == 4):
         return action
     return replace(action, nat=Nat(is_source=False, address=action.nat.address + 1, port=action.nat.port))
+
+
+def to_another_port(action: Action) -> Action:
+    if not (isinstance(action, Ct) and action.nat and action.nat.port):
+        return action
+    return replace(action, nat=replace(action.nat, port=action.nat.port + 1))
+
+
+def without_network(action: Action) -> Action:
+    if not isinstance(action, Learn):
+        return action
+    return replace(action, matches=tuple(each for each in action.matches if each != SOURCE_NETWORK.slice))
 
 
 SERVICE_FAULTS = (
@@ -173,7 +186,19 @@ SERVICE_FAULTS = (
     ),
     Fault(
         "direct connections keep a port that a VIP's has",
-        edit(tables.SOURCE_COMMIT, every, with_actions(without_nat)),
+        edit(tables.REPLY_CHECK, every, with_actions(without_nat)),
+    ),
+    Fault(
+        "no look for replies that a VIP's connection has",
+        edit(tables.SOURCE_COMMIT, lambda flow: flow.priority == Priority.SHARED_REPLIES, dropped),
+    ),
+    Fault(
+        "what was turned round stays so",
+        edit(
+            tables.REPLY_CHECK,
+            every,
+            with_actions(lambda each: None if isinstance(each, Push | Pop) else each),
+        ),
     ),
     Fault(
         "the answer to oneself in the wrong zone",
@@ -208,6 +233,22 @@ SERVICE_FAULTS = (
         "affinity to what is no endpoint any more",
         edit(tables.SERVICE_ENDPOINT, lambda flow: flow.match.get(REG[4]) is not None, wide(REG[4])),
     ),
+    Fault(
+        "what is remembered of a client counts in every network",
+        edit(tables.SERVICE_LEARN, is_row, with_actions(without_network)),
+    ),
+    Fault("what is translated and not admitted stays so", edit(tables.SOURCE_STATE, is_translated, dropped)),
+    Fault(
+        "what is translated and not admitted is not asked about",
+        edit(
+            tables.SOURCE_STATE,
+            is_translated,
+            replaced(Goto(tables.SERVICE_ADMIT.number), Goto(tables.ROUTE.number)),
+        ),
+    ),
+    Fault("refusals forgotten", edit(tables.REJECT, every, dropped)),
+    Fault("an unknown port is silent", edit(tables.SERVICE_PORT, lambda flow: not is_row(flow), dropped)),
+    Fault("an endpoint's port mistaken", edit(tables.ENDPOINT_DNAT, every, with_actions(to_another_port))),
     Fault(
         "the Service's port not in the frame",
         edit(

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING
 from arena import NETWORKS
 from conversation import Stage, address_of, ends_of, opening
 from judges import ADDRESSES
-from service_arena import SERVED, rebound, unlabelled, without_admission, without_service
+from service_arena import (
+    SERVED,
+    rebound,
+    unlabelled,
+    with_endpoints,
+    without_admission,
+    without_port,
+    without_service,
+    without_ways,
+)
 from service_states import service_connections
 from states import TCP_PORT, UDP_PORT
 from vips import call, from_vip, passes, sent_by, talk
 
 from lace_sdn.model.objects import Protocol
 from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, ETH_TYPE, TUN_ID, TUN_SRC
-from lace_sdn.openflow.simulator import Fabric, Packet, Tcp
+from lace_sdn.openflow.simulator import Packet, Tcp
 from lace_sdn.openflow.simulator.packet import address_fields
 from lace_sdn.pipeline.constants import TUNNEL_DESTINATION, TUNNEL_PORT, TUNNEL_SOURCE
 from lace_sdn.policy.numbers import numbers
@@ -45,14 +54,19 @@ def to(source: str, service: str, protocol: Protocol, port: int, family: int = 4
 def theorem_of_services(lab: Lab, compile_all: Compile) -> Iterator[str]:
     """Oracle and bridges agree about every connection to a Service: who answers, as whom, and who hears of it."""
     stage = _stage(lab, compile_all)
-    for number, connection in enumerate(service_connections(SERVED)):
+    unknown = [
+        to(client, "pods/bob-all", protocol, 443)
+        for client in ("xen0", "ann0", "dan0")
+        for protocol in (Protocol.TCP, Protocol.UDP)
+    ]
+    for number, connection in enumerate((*service_connections(SERVED), *unknown)):
         said = verdict(SERVED, connection)
         held = talk(stage, connection, 10000 + number)
         if held.is_whole != said.allowed:
             yield f"{connection}: {said.reason}; but {held.passed} packets pass"
         strangers = held.seen_by - {connection.source, *said.backends}
         yield from (f"{connection}: {each} hears of it" for each in sorted(strangers))
-        if said.is_rejected != held.is_rejected and isinstance(stage.wires, Fabric):
+        if said.is_rejected != held.is_rejected:
             yield f"{connection}: {said.reason}; refused: {held.is_rejected}"
         if any(_is_from_itself(each.packet) for each in held.journeys[0].deliveries):
             yield f"{connection}: the endpoint sees itself as the client"
@@ -134,17 +148,50 @@ def datagrams_before_an_answer(lab: Lab, compile_all: Compile) -> Iterator[str]:
             yield f"{connection}: four datagrams without an answer reach {reached}"
 
 
+def half_made_connections(lab: Lab, compile_all: Compile) -> Iterator[str]:
+    """What was translated and then went nowhere is admitted when the client tries again, if its node still lets it; and only then."""
+    asked = (
+        to("xen0", "pods/bob-all", Protocol.UDP, 53),
+        to("fay99", "pods/dan-far", Protocol.TCP, 80),
+        to("ann0", "inner/bob-inner", Protocol.TCP, 81),
+        to("ann1", "inner/bob-inner", Protocol.TCP, 81),
+    )
+    early = compile_all(without_ways(), SERVED)
+    for connection in asked:
+        packet = call(SERVED, connection, CLIENT)
+        for state, what in ((SERVED, "is lost"), (without_admission("xen-uses-bob"), "passes without right")):
+            stage = Stage.of(SERVED, lab(early))
+            if sent_by(stage, connection.source, packet)[0]:
+                yield f"{connection}: reaches somebody where there is no way"
+            for node, program in compile_all(SERVED, SERVED).items():
+                stage.wires.install(node, program)
+            near = stage.places[connection.source].node
+            stage.wires.install(near, compile_all(state, SERVED)[near])
+            if bool(sent_by(stage, connection.source, packet)[0]) != verdict(state, connection).allowed:
+                yield f"{connection}: tried again, {what}"
+
+
 def one_port_for_vip_and_endpoint(lab: Lab, compile_all: Compile) -> Iterator[str]:
-    """In either order both connections live, and answers come from whom was called."""
-    for client in ("ann0", "ann1", "cat0"):
-        through = to(client, "pods/bob-all", Protocol.UDP, 53)
-        direct = Connection(f"pods/{client}", "pods/bob1", Protocol.UDP, UDP_PORT)
+    """In any order, also of two VIPs, all connections live, and answers come from whom was called."""
+    for is_turned in (False, True):
         stage = _stage(lab, compile_all)
-        if not (_is_answered(stage, direct) and talk(stage, through, CLIENT).is_whole):
-            yield f"{client}: one port for an endpoint and then its VIP"
-        stage = _stage(lab, compile_all)
-        if not (talk(stage, through, CLIENT).is_whole and _is_answered(stage, direct)):
-            yield f"{client}: one port for a VIP and then its endpoint"
+        for client, family in (("ann0", 4), ("ann1", 4), ("cat0", 4), ("ann0", 6), ("ann1", 6)):
+            for called in (
+                [
+                    to(client, "pods/bob-all", Protocol.UDP, 53, family),
+                    Connection(f"pods/{client}", "pods/bob1", Protocol.UDP, UDP_PORT, family),
+                ],
+                [
+                    to(client, "inner/bob-inner", Protocol.TCP, 81, family),
+                    Connection(f"pods/{client}", "pods/bob0", Protocol.TCP, TCP_PORT, family),
+                    to(client, "pods/bob-zero", Protocol.TCP, 82, family),
+                ],
+            ):
+                for each in called[::-1] if is_turned else called:
+                    if not (
+                        talk(stage, each, CLIENT).is_whole if each.service else _is_answered(stage, each)
+                    ):
+                        yield f"{each}: lost beside another one of the same port"
 
 
 def _is_answered(stage: Stage, connection: Connection) -> bool:
@@ -158,7 +205,7 @@ def _is_answered(stage: Stage, connection: Connection) -> bool:
 
 
 def affinity_of_clients(lab: Lab, compile_all: Compile) -> Iterator[str]:
-    """A client keeps its endpoint while it is one; clients with one address in two networks do not share."""
+    """A client keeps its endpoint while it is one."""
     stage = _stage(lab, compile_all)
     asked = to("xen0", "pods/cat-sticky", Protocol.TCP, 80)
     reached = {talk(stage, asked, CLIENT + number).reached for number in range(4)}
@@ -166,52 +213,102 @@ def affinity_of_clients(lab: Lab, compile_all: Compile) -> Iterator[str]:
         yield f"one client with affinity reaches {sorted(reached)}"
         return
     (first,) = reached
-    left = _without_endpoint(first)
-    for node, program in compile_all(left, SERVED).items():
-        stage.wires.install(node, program)
+    (other,) = {"pods/cat0", "pods/cat2"} - reached
+    _install(stage, compile_all, with_endpoints("cat-sticky", other.removeprefix("pods/")))
     now = {talk(stage, asked, CLIENT + 10 + number).reached for number in range(3)}
-    if first in now or len(now) != 1:
+    if now != {other}:
         yield f"{first} is no endpoint any more, and a client of it reaches {sorted(now)}"
 
 
-def _without_endpoint(pod: str) -> ClusterState:
-    services = tuple(
-        replace(
-            each,
-            ports=tuple(
-                replace(port, backends=tuple(one for one in port.backends if one.pod != pod))
-                for port in each.ports
-            ),
-        )
-        for each in SERVED.services
+def affinity_of_networks(lab: Lab, compile_all: Compile) -> Iterator[str]:
+    """What is remembered of a client does not count for another network's client with the same address."""
+    stage = _stage(lab, compile_all)
+    reached = {}
+    for client, only in (("ann0", "bob0"), ("dan0", "bob1")):
+        _install(stage, compile_all, with_endpoints("bob-sticky", only))
+        asked = to(client, "pods/bob-sticky", Protocol.TCP, 80)
+        reached[asked] = talk(stage, asked, CLIENT).reached
+    _install(stage, compile_all, SERVED)
+    for number, (asked, first) in enumerate(reached.items(), start=1):
+        now = talk(stage, asked, CLIENT + number).reached
+        if now != first:
+            yield f"{asked}: {first} was remembered and is an endpoint again, and {now} is reached"
+
+
+def _install(stage: Stage, compile_all: Compile, state: ClusterState) -> None:
+    for node, program in compile_all(state, SERVED).items():
+        stage.wires.install(node, program)
+
+
+def endpoints_that_leave(lab: Lab, compile_all: Compile) -> Iterator[str]:
+    """Their connections live on, also of clients elsewhere that may use VIPs only, and of a pod with itself."""
+    asked = (
+        to("fay99", "pods/dan-far", Protocol.TCP, 80),
+        to("dan99", "pods/dan-far", Protocol.TCP, 80),
+        to("dan0", "pods/dan-far", Protocol.TCP, 80),
     )
-    return replace(SERVED, services=services)
+    stage = _stage(lab, compile_all)
+    held = {each: talk(stage, each, CLIENT) for each in asked}
+    new = compile_all(with_endpoints("dan-far"), SERVED)
+    for node in SERVED.node_by_name:
+        stage.wires.install(node, new[node])
+        for connection in asked:
+            if _passing(stage, connection, held[connection]) != (True, True):
+                yield f"{connection}: ends when its endpoint leaves the Service and {node} hears of it"
 
 
 def revocation_of_services(lab: Lab, compile_all: Compile) -> Iterator[str]:
-    """What a policy, a label, a binding or a Service had given ends with the next packet, whichever node hears first."""
+    """What a policy, a label, a binding, a port or a Service had given ends with the next packet, whichever node hears first."""
     tcp, udp = (
         to("xen0", "pods/bob-all", Protocol.TCP, 80),
         to("xen2", "pods/bob-all", Protocol.UDP, 53),
     )
     untouched = (to("fay0", "pods/dan-web", Protocol.TCP, 80), to("ann0", "pods/bob-all", Protocol.TCP, 80))
-    for what, state in (
-        ("the policy", without_admission("xen-uses-bob")),
-        ("the label of its Namespace", unlabelled()),
-        ("its binding", rebound("bob-all", "cat")),
-        ("itself", without_service("bob-all")),
+    for what, state, cut in (
+        ("the policy", without_admission("xen-uses-bob"), (tcp, udp)),
+        ("the label of its Namespace", unlabelled(), (tcp, udp)),
+        ("its binding", rebound("bob-all", "cat"), (tcp, udp)),
+        ("itself", without_service("bob-all"), (tcp, udp)),
+        ("its TCP port", without_port("bob-all", Protocol.TCP), (tcp,)),
+        ("its UDP port", without_port("bob-all", Protocol.UDP), (udp,)),
     ):
-        old, new = compile_all(SERVED, SERVED), compile_all(state, SERVED)
-        for node in SERVED.node_by_name:
-            stage = Stage.of(SERVED, lab(old))
-            held = {each: talk(stage, each, CLIENT) for each in (tcp, udp, *untouched)}
-            stage.wires.install(node, new[node])
-            for connection in (tcp, udp):
-                if node in _nodes(stage, connection, held[connection]):
-                    yield from _alive(stage, connection, held[connection], what)
-            for connection in untouched:
-                if _passing(stage, connection, held[connection]) != (True, True):
-                    yield f"{connection}: cut when a Service lost {what}"
+        live = tuple(each for each in (tcp, udp, *untouched) if each not in cut)
+        yield from _revoked(lab, compile_all, (state, what), (cut, live))
+
+
+def revocation_of_relations(lab: Lab, compile_all: Compile) -> Iterator[str]:
+    """Without the NetworkRoutingPolicy its clients lose the VIPs too."""
+    cut = (
+        to("cat2", "pods/bob-all", Protocol.UDP, 53),
+        to("cat2", "inner/bob-inner", Protocol.TCP, 81),
+        to("cat0", "inner/bob-inner", Protocol.TCP, 81),
+    )
+    live = (to("ann0", "pods/bob-all", Protocol.TCP, 80), to("xen2", "pods/bob-all", Protocol.UDP, 53))
+    kept = tuple(each for each in SERVED.routing_policies if each.name != "cat-to-bob")
+    yield from _revoked(
+        lab, compile_all, (replace(SERVED, routing_policies=kept), "the relation"), (cut, live)
+    )
+
+
+def _revoked(
+    lab: Lab,
+    compile_all: Compile,
+    change: tuple[ClusterState, str],
+    connections: tuple[tuple[Connection, ...], tuple[Connection, ...]],
+) -> Iterator[str]:
+    """The first of ``connections`` end when the node of either end has the new state, the others never."""
+    (state, what), (cut, live) = change, connections
+    old, new = compile_all(SERVED, SERVED), compile_all(state, SERVED)
+    for node in SERVED.node_by_name:
+        stage = Stage.of(SERVED, lab(old))
+        held = {each: talk(stage, each, CLIENT) for each in (*cut, *live)}
+        stage.wires.install(node, new[node])
+        for connection in cut:
+            if node in _nodes(stage, connection, held[connection]):
+                yield from _alive(stage, connection, held[connection], what)
+        for connection in live:
+            if _passing(stage, connection, held[connection]) != (True, True):
+                yield f"{connection}: cut when a Service lost {what}"
 
 
 def _nodes(stage: Stage, connection: Connection, held: Talk) -> set[str]:
@@ -229,28 +326,16 @@ def _alive(stage: Stage, connection: Connection, held: Talk, what: str) -> Itera
         yield f"{connection}: lives on when its Service lost {what}"
 
 
-def after_the_relation(lab: Lab, compile_all: Compile) -> Iterator[str]:
-    """Without the NetworkRoutingPolicy its client loses the VIP too."""
-    state = replace(
-        SERVED, routing_policies=tuple(each for each in SERVED.routing_policies if each.name != "cat-to-bob")
-    )
-    old, new = compile_all(SERVED, SERVED), compile_all(state, SERVED)
-    for node in SERVED.node_by_name:
-        stage = Stage.of(SERVED, lab(old))
-        connection = to("cat2", "pods/bob-all", Protocol.UDP, 53)
-        held = talk(stage, connection, CLIENT)
-        stage.wires.install(node, new[node])
-        if node in _nodes(stage, connection, held):
-            yield from _alive(stage, connection, held, "the relation")
-
-
 SERVICE_JUDGES: tuple[Callable[[Lab, Compile], Iterator[str]], ...] = (
     theorem_of_services,
     pods_behind_vips,
     frames_that_claim_a_vip,
     datagrams_before_an_answer,
-    one_port_for_vip_and_endpoint,
     affinity_of_clients,
+    affinity_of_networks,
+    endpoints_that_leave,
+    half_made_connections,
+    one_port_for_vip_and_endpoint,
+    revocation_of_relations,
     revocation_of_services,
-    after_the_relation,
 )

@@ -7,10 +7,11 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
-from states import AGES, SMALL, TCP_PORT, UDP_PORT, Shape, requirements, selectors, states
+from states import AGES, SMALL, TCP_PORT, UDP_PORT, Shape, network_labels, requirements, selectors, states
 
-from lace_sdn.model.labels import LabelSelector, labels
+from lace_sdn.model.labels import EVERYTHING, LabelSelector, NetworkSelector, labels
 from lace_sdn.model.objects import (
+    MAX_NETWORK_KEY,
     ZONE_LABEL,
     Backend,
     Namespace,
@@ -37,8 +38,8 @@ zones = st.sampled_from(("", "east", "west"))
 
 @st.composite
 def served_states(draw: DrawFn, shape: Shape = SMALL, services: int = 3) -> ClusterState:
-    """A state with at most so many Services and as many policies for them."""
-    state = draw(states(shape))
+    """A state with at most so many Services and a few policies for them; one network and pod more than ``shape`` says."""
+    state = draw(moved_pods(draw(states(shape))))
     nodes = tuple(
         replace(each, labels=labels({ZONE_LABEL: zone}) if (zone := draw(zones)) else ())
         for each in state.nodes
@@ -49,9 +50,65 @@ def served_states(draw: DrawFn, shape: Shape = SMALL, services: int = 3) -> Clus
         draw(service(number, draw(st.sampled_from(inside)), state))
         for number in range(draw(st.integers(1, services)) if inside else 0)
     )
-    policies = tuple(draw(service_policies(state, services)))
     ordered = tuple(sorted(found, key=lambda each: (each.namespace, each.name)))
-    return replace(state, nodes=nodes, namespaces=spaces, services=ordered, service_policies=policies)
+    state = draw(twins(replace(state, nodes=nodes, namespaces=spaces, services=ordered)))
+    policies = (*draw(service_policies(state, services)), *draw(named_policies(state)))
+    return replace(state, service_policies=policies)
+
+
+@st.composite
+def moved_pods(draw: DrawFn, state: ClusterState) -> ClusterState:
+    """A pod in eight has an address of another node's block."""
+    names = [each.name for each in state.nodes]
+    moved = [
+        each if draw(st.integers(0, 7)) else replace(each, node=draw(st.sampled_from(names)))
+        for each in state.endpoints
+    ]
+    return replace(state, endpoints=tuple(moved))
+
+
+@st.composite
+def twins(draw: DrawFn, state: ClusterState) -> ClusterState:
+    """Often with one network and one pod more: its prefixes and addresses are those of an endpoint of a Service."""
+    served = sorted({each.pod for one in state.services for port in one.ports for each in port.backends})
+    if not served or draw(st.integers(0, 2)) == 0:
+        return state
+    server = state.endpoint_by_id[draw(st.sampled_from(served))]
+    taken = {each.key for each in state.networks}
+    key = next(number for number in range(1, MAX_NETWORK_KEY) if number not in taken)
+    # More often far away than not.
+    homes = [each.name for each in state.nodes if each.name != server.node] * 2 + [server.node]
+    like = replace(state.network_by_name[server.network], name="same", key=key, labels=draw(network_labels))
+    twin = replace(
+        server, name="twin", network="same", node=draw(st.sampled_from(homes)), mac="02:00:00:00:ff:01"
+    )
+    return replace(
+        state,
+        networks=tuple(sorted((*state.networks, like), key=lambda each: each.name)),
+        endpoints=tuple(sorted((*state.endpoints, twin), key=lambda each: each.id)),
+    )
+
+
+@st.composite
+def named_policies(draw: DrawFn, state: ClusterState) -> tuple[ServicePolicy, ...]:
+    """Networks that have pods may use those of others that have Services: what is drawn blindly seldom says so."""
+    pairs = sorted(
+        (source, destination)
+        for source in {each.network for each in state.endpoints}
+        for destination in {each.network for each in state.services}
+        if source != destination
+    )
+    return tuple(
+        ServicePolicy(
+            f"{source}-uses-{destination}",
+            NetworkSelector(source),
+            NetworkSelector(destination),
+            draw(st.sampled_from((EVERYTHING, draw(namespace_selectors)))),
+            draw(st.sampled_from(AGES)),
+        )
+        for source, destination in pairs
+        if draw(st.integers(0, 3))
+    )
 
 
 @st.composite

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from conversation import programs
 from hypothesis import HealthCheck, assume, given, settings
@@ -19,10 +19,12 @@ from lace_sdn.pipeline.tables import TABLES, TUNNEL_DECODE
 if TYPE_CHECKING:
     from lace_sdn.model.cluster import ClusterState
     from lace_sdn.model.labels import Labels
+    from lace_sdn.model.objects import RoutingPolicy, ServicePolicy
 
 LAW = settings(
     max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
+Policy = TypeVar("Policy", "RoutingPolicy", "ServicePolicy")
 JUMPS = {table.number: table.next for table in TABLES}
 
 
@@ -98,12 +100,21 @@ def renamed(found: Labels) -> Labels:
     return tuple(sorted((f"x-{key}", f"y-{value}") for key, value in found))
 
 
-def renamed_selector(selector: NetworkSelector) -> NetworkSelector:
-    terms = tuple(
-        Requirement(f"x-{each.key}", each.operator, tuple(f"y-{value}" for value in each.values))
-        for each in selector.by_labels.requirements
+def renamed_terms(selector: LabelSelector) -> LabelSelector:
+    return LabelSelector(
+        tuple(
+            Requirement(f"x-{each.key}", each.operator, tuple(f"y-{value}" for value in each.values))
+            for each in selector.requirements
+        )
     )
-    return NetworkSelector(selector.name, LabelSelector(terms))
+
+
+def renamed_ends(policy: Policy) -> Policy:
+    source, destination = (
+        NetworkSelector(each.name, renamed_terms(each.by_labels))
+        for each in (policy.source, policy.destination)
+    )
+    return replace(policy, source=source, destination=destination)
 
 
 @LAW
@@ -113,12 +124,7 @@ def test_renaming_labels_changes_nothing(state: ClusterState) -> None:
     other = replace(
         state,
         networks=tuple(replace(each, labels=renamed(each.labels)) for each in state.networks),
-        routing_policies=tuple(
-            replace(
-                each, source=renamed_selector(each.source), destination=renamed_selector(each.destination)
-            )
-            for each in state.routing_policies
-        ),
+        routing_policies=tuple(renamed_ends(each) for each in state.routing_policies),
     )
     assert programs(other) == programs(state)
 

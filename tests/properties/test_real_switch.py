@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from states import SMALL, some_connections, states
 
 from lace_sdn.model.objects import Protocol
+from lace_sdn.openflow.fields import ETH_DST, ETH_SRC
 from lace_sdn.openflow.simulator import Packet
 from lace_sdn.policy.oracle import verdict
 
@@ -47,7 +48,7 @@ def fabric() -> Iterator[DummyFabric]:
 
 
 def seen(journey: Journey) -> list[tuple[object, ...]]:
-    """What came out where, in an order of its own: every header, TTL, flags, payload."""
+    """What came out where, in an order of its own: every header, TTL, flags, payload, and whom an ICMP error is about."""
     return sorted(
         (
             each.node,
@@ -57,9 +58,15 @@ def seen(journey: Journey) -> list[tuple[object, ...]]:
             each.packet.tcp_flags,
             each.packet.icmp_id,
             each.packet.payload,
+            _about(each.packet.quoted),
         )
         for each in journey.deliveries
     )
+
+
+def _about(quoted: Packet | None) -> list[tuple[str, int]]:
+    headers = quoted.headers if quoted else {}
+    return sorted((field.name, value) for field, value in headers.items() if field not in (ETH_SRC, ETH_DST))
 
 
 def same_words(real: tuple[Sent, ...], simulated: tuple[Sent, ...]) -> bool:

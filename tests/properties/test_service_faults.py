@@ -23,9 +23,11 @@ EVERY_FAULT = pytest.mark.parametrize("fault", SERVICE_FAULTS, ids=str)
 EVERY_JUDGE = pytest.mark.parametrize("judge", SERVICE_JUDGES, ids=lambda judge: judge.__name__)
 
 
-INSIDE = ("the gate of Services open", "direct connections keep a port that a VIP's has")
-"""On a real bridge the first shows only in what goes to the controller; of two connections with one reply tuple, Open vSwitch
-finds either, by the order in its hash table."""
+INSIDE = (
+    "direct connections keep a port that a VIP's has",
+    "no look for replies that a VIP's connection has",
+)
+"""Of two connections with one reply tuple, Open vSwitch finds either, by the order in its hash table."""
 
 
 def simulator(installed: Mapping[str, BridgeProgram]) -> object:

@@ -136,6 +136,11 @@ class Request:
     mark: tuple[int, int] = (0, 0)
     label: tuple[int, int] = (0, 0)
 
+    @property
+    def translates(self) -> bool:
+        """Whether a connection that it makes is to be translated."""
+        return self.nat is not None and self.nat.is_source is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

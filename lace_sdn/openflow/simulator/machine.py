@@ -9,6 +9,7 @@ from lace_sdn.openflow.actions import (
     Action,
     Controller,
     Ct,
+    CtClear,
     DecTtl,
     Goto,
     GroupAction,
@@ -25,7 +26,7 @@ from lace_sdn.openflow.actions import (
 from lace_sdn.openflow.fields import CT_LABEL, CT_MARK, CT_STATE, CT_ZONE, IN_PORT, VLAN, Port, Slice, Term
 from lace_sdn.openflow.flow import Flow
 from lace_sdn.openflow.match import Match
-from lace_sdn.openflow.simulator.conntrack import Request
+from lace_sdn.openflow.simulator.conntrack import Request, Tracker
 from lace_sdn.openflow.simulator.frames import PIPELINE_FIELDS, repacked, sighting, translated
 
 if TYPE_CHECKING:
@@ -108,6 +109,10 @@ class _State:
     def copy(self) -> _State:
         return _State(self.packet, dict(self.fields), list(self.stack), self.tracked, self.entry)
 
+    def untrack(self) -> None:
+        self.tracked, self.entry = 0, None
+        self.fields.update(dict.fromkeys(CT_FIELDS, 0))
+
     def read(self, source: Slice) -> int:
         return (self.fields.get(source.field, 0) & source.mask) >> source.low
 
@@ -145,6 +150,8 @@ def _actions(result: Run, state: _State, actions: Actions, depth: int) -> None:
                 return
         elif isinstance(action, SetField | Move | Push | Pop):
             _modify(state, action)
+        elif isinstance(action, CtClear):
+            state.untrack()
         else:
             _forward(result, state, action, depth)
 
@@ -237,6 +244,15 @@ def _track(result: Run, state: _State, action: Ct, depth: int) -> None:
     tracker = result.conntrack.tracker
     seen = sighting(state.packet, state.fields, state.tracked, state.entry, tracker)
     result.conntrack, outcome = result.conntrack.track(seen, request)
+    if (
+        tracker is Tracker.USERSPACE
+        and request.translates
+        and outcome.entry
+        and not outcome.entry.is_translated
+    ):
+        raise SimulationError(
+            f"{action} translates nothing of {seen.tuple}: Open vSwitch before 3.3 dies of it"
+        )
     if outcome.tuple is not None and seen.tuple is not None and outcome.tuple != seen.tuple:
         state.packet, changed = translated(state.packet, state.fields, seen, outcome.tuple)
         state.fields.update(changed)

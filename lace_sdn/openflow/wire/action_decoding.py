@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from lace_sdn.openflow.actions import (
     Controller,
     Ct,
+    CtClear,
     DecTtl,
     Goto,
     GroupAction,
@@ -214,6 +215,7 @@ _VENDOR_DECODERS: Final[dict[int, Callable[[bytes], Action]]] = {
     code.STACK_PUSH: lambda data: Push(_stacked(data)),
     code.STACK_POP: lambda data: Pop(_stacked(data)),
     code.CT: _ct,
+    code.CT_CLEAR: lambda _: CtClear(),
     code.LEARN: _learn,
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lace_sdn.openflow.actions import (
     Controller,
     Ct,
+    CtClear,
     DecTtl,
     Goto,
     GroupAction,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 VENDOR: Final = 0x2320
 NO_TABLE: Final = 0xFF
 OUTPUT, GROUP, DEC_TTL, SET_FIELD, COPY_FIELD, EXPERIMENTER = 0, 22, 24, 25, 28, 0xFFFF
-RESUBMIT_TABLE, OUTPUT_REG, LEARN, STACK_PUSH, STACK_POP, CT, NAT = 14, 15, 16, 27, 28, 35, 36
+RESUBMIT_TABLE, OUTPUT_REG, LEARN, STACK_PUSH, STACK_POP, CT, NAT, CT_CLEAR = 14, 15, 16, 27, 28, 35, 36, 43
 GOTO_TABLE, APPLY_ACTIONS = 1, 4
 RESUBMIT_IN_PORT: Final = 0xFFF8
 """OFPP_IN_PORT in the 16 bits of OpenFlow 1.0, as vendor actions keep it."""
@@ -48,6 +49,7 @@ _OUTPUT_REG: Final = struct.Struct("!HHIHH4sH6x")
 _STACK: Final = struct.Struct("!HHIHH4sH6x")
 _CT: Final = struct.Struct("!HHIHH4sHB3x2x")
 _NAT: Final = struct.Struct("!HHIH2xHH")
+_CT_CLEAR: Final = struct.pack("!HHIH6x", EXPERIMENTER, 16, VENDOR, CT_CLEAR)
 _LEARN: Final = struct.Struct("!HHIHHHHQHB5x")
 LEARN_SIZE: Final = _LEARN.size
 DELETE_LEARNED: Final = 2
@@ -185,6 +187,7 @@ ENCODERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     DecTtl: lambda _: _DEC_TTL,
     GroupAction: lambda action: _GROUP.pack(GROUP, 8, action.group),
     Ct: _ct,
+    CtClear: lambda _: _CT_CLEAR,
     Controller: lambda action: _OUTPUT.pack(OUTPUT, 16, Port.CONTROLLER, action.max_len),
     Learn: _learn,
 }

@@ -1,0 +1,115 @@
+"""Direct connections to endpoints of Services: replies of one must not look like those of a connection through a VIP.
+
+A pod may use one port for a VIP and for its endpoint directly: two connections, and one tuple for the replies of both. So
+conntrack is asked first for such replies, by the packet turned round, and only where there are any it moves the port
+(docs/decisions/0015).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from lace_sdn.model.objects import Protocol
+from lace_sdn.openflow.actions import Ct, CtClear, Goto, Nat, Pop, Push
+from lace_sdn.openflow.fields import (
+    IP_PROTO,
+    IPV4_DST,
+    IPV4_SRC,
+    IPV6_DST,
+    IPV6_SRC,
+    SCTP_DST,
+    SCTP_SRC,
+    TCP_DST,
+    TCP_SRC,
+    UDP_DST,
+    UDP_SRC,
+    Field,
+    IpProto,
+)
+from lace_sdn.openflow.match import Match, term
+from lace_sdn.pipeline import tables
+from lace_sdn.pipeline.constants import Priority
+from lace_sdn.pipeline.cookies import Category, cookie
+from lace_sdn.pipeline.fixed import ADMIT, IS_DIRECT, NEW, OWNER
+from lace_sdn.pipeline.packet import destination_is, family
+from lace_sdn.pipeline.registers import SOURCE_ZONE
+from lace_sdn.pipeline.unit import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lace_sdn.model.objects import Address
+    from lace_sdn.openflow.actions import Action
+    from lace_sdn.openflow.flow import Flow
+
+ADDRESSES: Final = {4: (IPV4_SRC, IPV4_DST), 6: (IPV6_SRC, IPV6_DST)}
+PORTS: Final = {
+    Protocol.TCP: (IpProto.TCP, TCP_SRC, TCP_DST),
+    Protocol.UDP: (IpProto.UDP, UDP_SRC, UDP_DST),
+    Protocol.SCTP: (IpProto.SCTP, SCTP_SRC, SCTP_DST),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SharedEndpoint:
+    """What a Service of this node's pods has as an endpoint, in whatever network. ``name``, ``number``: one such port of a Service."""
+
+    name: str
+    number: int
+    address: Address
+    protocol: Protocol
+    port: int
+
+    def flows(self) -> Iterator[Flow]:
+        number, _, port = PORTS[self.protocol]
+        owner = Owner(cookie(Category.SERVICE, self.number), f"Service {self.name}")
+        yield owner.flow(
+            tables.SOURCE_COMMIT,
+            Priority.SHARED_REPLIES,
+            Match(
+                NEW, *IS_DIRECT, *destination_is(self.address), term(IP_PROTO, number), term(port, self.port)
+            ),
+            Goto(tables.REPLY_LOOKUP.number),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyCheck:
+    """The question, and what follows from the answer, for packets of IPv``version`` and ``protocol``."""
+
+    version: int
+    protocol: Protocol
+
+    def flows(self) -> Iterator[Flow]:
+        packet = Match(family(self.version), term(IP_PROTO, PORTS[self.protocol][0]))
+        turn_round = self._turn_round()
+        yield OWNER.flow(
+            tables.REPLY_LOOKUP,
+            Priority.LOW,
+            packet,
+            *turn_round,
+            Ct(SOURCE_ZONE.slice, tables.REPLY_CHECK.number),
+        )
+        found = (
+            (Priority.NEW, packet & Match(NEW, *IS_DIRECT), None),
+            (Priority.LOW, packet, Nat(is_source=True)),
+        )
+        for priority, match, nat in found:
+            yield OWNER.flow(
+                tables.REPLY_CHECK,
+                priority,
+                match,
+                *turn_round,
+                CtClear(),
+                Ct(SOURCE_ZONE.slice, tables.DISPATCH.number, commit=True, nat=nat, execute=ADMIT),
+            )
+
+    def _turn_round(self) -> tuple[Action, ...]:
+        """Source and destination, addresses and ports, change places; twice is as before."""
+        _, *ports = PORTS[self.protocol]
+        return (*_exchange(*ADDRESSES[self.version]), *_exchange(*ports))
+
+
+def _exchange(one: Field, other: Field) -> tuple[Action, ...]:
+    return (Push(one.whole), Push(other.whole), Pop(one.whole), Pop(other.whole))
