@@ -95,11 +95,10 @@ def _ports_that_leave(ports: list[Flow], wanted: Mapping[FlowKey, Flow]) -> Iter
 def _endpoints_that_leave(
     ports: list[Flow], rows: list[Flow], wanted: Mapping[FlowKey, Flow]
 ) -> Iterator[Record]:
-    """Of a VIP's port that goes all connections are forgotten anyway; of one that stays those to the endpoints that go."""
-    staying: dict[int, dict[TupleFilter, None]] = defaultdict(dict)
+    """Also where the VIP's port goes, all of whose connections are forgotten: should it return at once, the record counts."""
+    called_by: dict[int, dict[TupleFilter, None]] = defaultdict(dict)
     for port in ports:
-        if _stays(port, wanted):
-            staying[_number(port)][_called(port)] = None
+        called_by[_number(port)][_called(port)] = None
     serving = {_endpoint(flow) for flow in wanted.values() if flow.table == ENDPOINT_DNAT.number}
     for row in rows:
         number, address, port_number = endpoint = _endpoint(row)
@@ -107,7 +106,7 @@ def _endpoints_that_leave(
             reply = TupleFilter(source=address, source_port=port_number)
             flushes = (
                 ConnectionFilter(IpProto.UDP, called, reply)
-                for called in staying[number]
+                for called in called_by[number]
                 if address and called.destination and called.destination.version == address.version
             )
             yield Record(_aside(row, wanted), tuple(flushes))

@@ -57,7 +57,13 @@ if TYPE_CHECKING:
     from lace_sdn.openflow.flow import Flow
 
 LARGEST_GROUP: Final = 64
-"""Buckets of one group: dp_hash has four slots or more for each of so many (ofproto-dpif.c), which spreads evenly."""
+"""Endpoints of one group: ``MOST_SLOTS`` leave four or more for each, so shares are near enough to even."""
+
+MOST_SLOTS: Final = 256
+"""That dp_hash divides among the buckets of a group (ofproto-dpif.c, MAX_SELECT_GROUP_HASH_VALUES)."""
+SLOTS_EACH: Final = 16
+EXTRA_BUCKET: Final = 0
+"""Id of the bucket that only makes slots: no endpoint has the number 0."""
 
 PROTOCOLS: Final = {
     Protocol.TCP: (IpProto.TCP, TCP_DST, "tcp_src"),
@@ -218,7 +224,8 @@ class BalancedPort:
         by_client = (source,) if self.affinity else ()
         owner = self._owner.text
         if len(self.groups) == 1:
-            yield Group(self.groups[0], self._buckets(self.chosen), by_client, owner=owner)
+            buckets = self._buckets(self.chosen, is_hashed=not by_client)
+            yield Group(self.groups[0], buckets, by_client, owner=owner)
             return
         outer, *inner = self.groups
         for index, number in enumerate(inner):
@@ -226,16 +233,24 @@ class BalancedPort:
                 index * len(self.chosen) // len(inner) : (index + 1) * len(self.chosen) // len(inner)
             ]
             param = 1 if self.affinity else 0
-            yield Group(number, self._buckets(targets), by_client, hash_param=param, owner=owner)
+            buckets = self._buckets(targets, is_hashed=not by_client)
+            yield Group(number, buckets, by_client, hash_param=param, owner=owner)
         fields = by_client or (source, PROTOCOLS[self.protocol][2])
-        buckets = tuple(Bucket(number, (GroupAction(number),)) for number in inner)
-        yield Group(outer, buckets, fields, owner=owner)
-
-    def _buckets(self, targets: tuple[Target, ...]) -> tuple[Bucket, ...]:
-        after = tables.SERVICE_LEARN if self.affinity else tables.ENDPOINT_DNAT
-        return tuple(
-            Bucket(target.number, (ENDPOINT.set(target.number), Resubmit(after.number))) for target in targets
+        yield Group(
+            outer, tuple(Bucket(number, (GroupAction(number),)) for number in inner), fields, owner=owner
         )
+
+    def _buckets(self, targets: tuple[Target, ...], *, is_hashed: bool) -> tuple[Bucket, ...]:
+        """Of equal weight. dp_hash makes as many slots as the smallest weight asks for: more of them make shares more even."""
+        after = tables.SERVICE_LEARN if self.affinity else tables.ENDPOINT_DNAT
+        ways = {each.number: (ENDPOINT.set(each.number), Resubmit(after.number)) for each in targets}
+        count = len(targets)
+        if not is_hashed or not count & (count - 1):
+            return tuple(map(Bucket, ways, ways.values()))
+        # Between half of the slots and all of them: so many times is the smallest weight in the total.
+        weight = min(MOST_SLOTS, SLOTS_EACH * 2 ** count.bit_length()) * 3 // 4
+        extra = Bucket(EXTRA_BUCKET, ways[targets[0].number], count)
+        return (extra, *(Bucket(number, way, weight) for number, way in ways.items()))
 
 
 def groups_needed(endpoints: int) -> int:

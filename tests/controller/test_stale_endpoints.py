@@ -99,9 +99,22 @@ def departure(before: tuple[Dns, ...], after: tuple[Dns, ...]) -> Leave:
 def test_just_these_are_forgotten_when(
     before: tuple[Dns, ...], after: tuple[Dns, ...], expected: set[ConnectionFilter]
 ) -> None:
-    flushes = departure(before, after).flushes
-    assert set(flushes) == expected
-    assert len(flushes) == len(expected)
+    """Each once; with all connections of a port those of its endpoints too."""
+    said = departure(before, after).flushes
+    assert {each for each in said if each == whole(each) or whole(each) not in said} == expected
+    assert len(said) == len(set(said))
+
+
+def whole(of: ConnectionFilter) -> ConnectionFilter:
+    """All connections to the port that it is about."""
+    return ConnectionFilter(of.protocol, of.original)
+
+
+def test_an_endpoint_that_went_before_its_port_is_forgotten_when_the_port_returns() -> None:
+    """Within the time in which the record of both stays."""
+    empty = replace(BOTH, hosts=())
+    alone = interrupted(programmed(replace(BOTH, hosts=(1,))), programmed(empty))
+    assert flushes(interrupted(alone, programmed()), programmed(empty)) == {to_endpoint("10.0.0.1")}
 
 
 @EVERY_DEPARTURE

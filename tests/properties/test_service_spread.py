@@ -157,7 +157,7 @@ def test_five_endpoints_share_new_connections(
     family: int, fabric: DummyFabric, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of 1,000 of one client each gets 10 % to 30 %, on its own node and on another."""
-    # 3 or 4 of 16 hash values each: 30 % is 3.6 sigma off (1 in 5,000), drawn once a build of the switch, not once a run.
+    # 25 or 26 of 128 hash values each, one more for the first: 30 % is more than 7 sigma off.
     shop = Shop.on(fabric, served((0, 0, 0, 1, 1), (8080,)))
     counts: Counter[Server] = Counter()
     for first in range(10000, 11000, QUEUE):
@@ -167,6 +167,19 @@ def test_five_endpoints_share_new_connections(
     assert counts.total() == 1000
     assert counts.keys() == shop.servers
     assert all(100 <= each <= 300 for each in counts.values()), counts
+
+
+@pytest.mark.parametrize("endpoints", [3, 12, 33, 63])
+def test_shares_are_even_for_every_number_of_endpoints(endpoints: int, fabric: DummyFabric) -> None:
+    """Nobody has half as much as others, nor twice: 16 slots for 12 endpoints would give 4 of them twice as much."""
+    # 4 slots at least and 6 at most, for the first: of 200 a share these limits are 5 sigma and more away.
+    shop = Shop.on(fabric, served((0,), range(10000, 10000 + endpoints)))
+    counts: Counter[Server] = Counter()
+    for first in range(10000, 10000 + 200 * endpoints, QUEUE):
+        counts.update(shop.reached(0, 4, range(first, first + QUEUE)))
+    mean = counts.total() / endpoints
+    assert counts.keys() == shop.servers
+    assert all(mean / 1.65 < each < mean * 1.9 for each in counts.values()), sorted(counts.values())
 
 
 @pytest.mark.parametrize("family", [4, 6])
