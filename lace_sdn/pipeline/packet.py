@@ -5,19 +5,28 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
+from lace_sdn.model.objects import Protocol
 from lace_sdn.openflow.actions import SetField
 from lace_sdn.openflow.fields import (
     ETH_TYPE,
+    IP_PROTO,
     IPV4_DST,
     IPV4_SRC,
     IPV6_DST,
     IPV6_SRC,
+    SCTP_DST,
+    SCTP_SRC,
+    TCP_DST,
+    TCP_SRC,
     TUN_DST,
     TUN_IPV6_DST,
     TUN_IPV6_SRC,
     TUN_SRC,
+    UDP_DST,
+    UDP_SRC,
     VLAN,
     EthType,
+    IpProto,
     Term,
 )
 from lace_sdn.openflow.match import term
@@ -29,6 +38,14 @@ IPV4: Final = term(ETH_TYPE, EthType.IPV4)
 IPV6: Final = term(ETH_TYPE, EthType.IPV6)
 ARP: Final = term(ETH_TYPE, EthType.ARP)
 FAMILIES: Final = (IPV4, IPV6)
+ADDRESSES: Final = {4: (IPV4_SRC, IPV4_DST), 6: (IPV6_SRC, IPV6_DST)}
+"""By IP version: fields of source and destination."""
+PORTS: Final = {
+    Protocol.TCP: (IpProto.TCP, TCP_SRC, TCP_DST),
+    Protocol.UDP: (IpProto.UDP, UDP_SRC, UDP_DST),
+    Protocol.SCTP: (IpProto.SCTP, SCTP_SRC, SCTP_DST),
+}
+"""IP protocol, fields of the source and the destination port."""
 UNTAGGED: Final = term(VLAN, 0)
 """No 802.1Q tag: ovs-fields(7) matches the type and addresses behind a tag as if it were not there."""
 
@@ -40,7 +57,7 @@ def family(version: int) -> Term:
 
 def source_is(address: Address) -> tuple[Term, Term]:
     """Packets from exactly ``address``."""
-    return family(address.version), term(IPV4_SRC if address.version == 4 else IPV6_SRC, int(address))
+    return family(address.version), term(ADDRESSES[address.version][0], int(address))
 
 
 def destination_is(address: Address) -> tuple[Term, Term]:
@@ -50,8 +67,18 @@ def destination_is(address: Address) -> tuple[Term, Term]:
 
 def destination_in(prefix: Prefix) -> tuple[Term, Term]:
     """Packets to any address of ``prefix``."""
-    field = IPV4_DST if prefix.version == 4 else IPV6_DST
+    _, field = ADDRESSES[prefix.version]
     return family(prefix.version), term(field, int(prefix.network_address), int(prefix.netmask))
+
+
+def is_of(version: int, protocol: Protocol) -> tuple[Term, Term]:
+    """Packets of ``protocol`` over IPv``version``."""
+    return family(version), term(IP_PROTO, PORTS[protocol][0])
+
+
+def port_is(protocol: Protocol, number: int) -> Term:
+    """Packets of ``protocol`` to port ``number``."""
+    return term(PORTS[protocol][2], number)
 
 
 def tunnel_from(address: Address) -> Term:

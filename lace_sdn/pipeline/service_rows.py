@@ -9,18 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from lace_sdn.model.objects import Protocol
 from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Learn, Move, Nat, Resubmit
 from lace_sdn.openflow.fields import (
     ETH_TYPE,
     IN_PORT,
-    IP_PROTO,
     IPV4_SRC,
     IPV6_SRC,
-    SCTP_DST,
-    TCP_DST,
-    UDP_DST,
-    IpProto,
 )
 from lace_sdn.openflow.flow import Bucket, Group
 from lace_sdn.openflow.match import Match, parse_mac, term
@@ -29,7 +23,7 @@ from lace_sdn.pipeline.constants import SECOND_ZONE, TWIN_SOURCE, Priority
 from lace_sdn.pipeline.cookies import Category, cookie, name_id
 from lace_sdn.pipeline.endpoints import deliver
 from lace_sdn.pipeline.fixed import IS_NOT_ADMITTED, NEW, PARTIES, admit_as
-from lace_sdn.pipeline.packet import destination_is, family, source_is
+from lace_sdn.pipeline.packet import PORTS, destination_is, family, is_of, port_is, source_is
 from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
     ENDPOINT,
@@ -51,7 +45,7 @@ from lace_sdn.policy.balancing import WhenNone
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lace_sdn.model.objects import Address
+    from lace_sdn.model.objects import Address, Protocol
     from lace_sdn.openflow.actions import Action
     from lace_sdn.openflow.fields import Term
     from lace_sdn.openflow.flow import Flow
@@ -64,13 +58,6 @@ MOST_SLOTS: Final = 256
 SLOTS_EACH: Final = 16
 EXTRA_BUCKET: Final = 0
 """Id of the bucket that only makes slots: no endpoint has the number 0."""
-
-PROTOCOLS: Final = {
-    Protocol.TCP: (IpProto.TCP, TCP_DST, "tcp_src"),
-    Protocol.UDP: (IpProto.UDP, UDP_DST, "udp_src"),
-    Protocol.SCTP: (IpProto.SCTP, SCTP_DST, "sctp_src"),
-}
-"""IP protocol, field of the destination port, name of the source port's field in a group."""
 
 LIVE: Final = 1 << 31
 """Bit of ``SERVICE_SCOPE``."""
@@ -139,7 +126,7 @@ class BalancedPort:
     @property
     def _ours(self) -> tuple[Term, ...]:
         """Packets of this port in the tables behind ServicePort."""
-        return (*_protocol(self.vip, self.protocol), SERVICE_PORT.equals(self.number))
+        return (*is_of(self.vip.version, self.protocol), SERVICE_PORT.equals(self.number))
 
     def flows(self) -> Iterator[Flow]:
         yield self._owner.flow(
@@ -147,8 +134,8 @@ class BalancedPort:
             Priority.NORMAL,
             Match(
                 *destination_is(self.vip),
-                *_protocol(self.vip, self.protocol),
-                _port(self.protocol, self.port),
+                *is_of(self.vip.version, self.protocol),
+                port_is(self.protocol, self.port),
             ),
             SERVICE_PORT.set(self.number),
             *self._spread(),
@@ -235,7 +222,7 @@ class BalancedPort:
             param = 1 if self.affinity else 0
             buckets = self._buckets(targets, is_hashed=not by_client)
             yield Group(number, buckets, by_client, hash_param=param, owner=owner)
-        fields = by_client or (source, PROTOCOLS[self.protocol][2])
+        fields = by_client or (source, PORTS[self.protocol][1].name)
         yield Group(
             outer, tuple(Bucket(number, (GroupAction(number),)) for number in inner), fields, owner=owner
         )
@@ -294,8 +281,8 @@ class LocalBackend:
             Priority.NORMAL,
             Match(
                 *destination_is(self.address),
-                *_protocol(self.address, self.protocol),
-                _port(self.protocol, self.port),
+                *is_of(self.address.version, self.protocol),
+                port_is(self.protocol, self.port),
                 SERVICE_PORT.equals(self.number),
                 DESTINATION_NETWORK.equals(self.network_key),
             ),
@@ -371,11 +358,3 @@ class ServicePermit:
 
 def _owner(name: str, number: int) -> Owner:
     return Owner(cookie(Category.SERVICE, number), f"Service {name}")
-
-
-def _protocol(address: Address, protocol: Protocol) -> tuple[Term, Term]:
-    return family(address.version), term(IP_PROTO, PROTOCOLS[protocol][0])
-
-
-def _port(protocol: Protocol, number: int) -> Term:
-    return term(PROTOCOLS[protocol][1], number)

@@ -8,47 +8,25 @@ conntrack is asked first for such replies, by the packet turned round, and only 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from lace_sdn.model.objects import Protocol
 from lace_sdn.openflow.actions import Ct, CtClear, Goto, Nat, Pop, Push
-from lace_sdn.openflow.fields import (
-    IP_PROTO,
-    IPV4_DST,
-    IPV4_SRC,
-    IPV6_DST,
-    IPV6_SRC,
-    SCTP_DST,
-    SCTP_SRC,
-    TCP_DST,
-    TCP_SRC,
-    UDP_DST,
-    UDP_SRC,
-    Field,
-    IpProto,
-)
-from lace_sdn.openflow.match import Match, term
+from lace_sdn.openflow.match import Match
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import Priority
 from lace_sdn.pipeline.cookies import Category, cookie
 from lace_sdn.pipeline.fixed import ADMIT, IS_DIRECT, NEW, OWNER
-from lace_sdn.pipeline.packet import destination_is, family
+from lace_sdn.pipeline.packet import ADDRESSES, PORTS, destination_is, is_of, port_is
 from lace_sdn.pipeline.registers import SOURCE_ZONE
 from lace_sdn.pipeline.unit import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lace_sdn.model.objects import Address
+    from lace_sdn.model.objects import Address, Protocol
     from lace_sdn.openflow.actions import Action
+    from lace_sdn.openflow.fields import Field
     from lace_sdn.openflow.flow import Flow
-
-ADDRESSES: Final = {4: (IPV4_SRC, IPV4_DST), 6: (IPV6_SRC, IPV6_DST)}
-PORTS: Final = {
-    Protocol.TCP: (IpProto.TCP, TCP_SRC, TCP_DST),
-    Protocol.UDP: (IpProto.UDP, UDP_SRC, UDP_DST),
-    Protocol.SCTP: (IpProto.SCTP, SCTP_SRC, SCTP_DST),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +40,16 @@ class SharedEndpoint:
     port: int
 
     def flows(self) -> Iterator[Flow]:
-        number, _, port = PORTS[self.protocol]
         owner = Owner(cookie(Category.SERVICE, self.number), f"Service {self.name}")
         yield owner.flow(
             tables.SOURCE_COMMIT,
             Priority.SHARED_REPLIES,
             Match(
-                NEW, *IS_DIRECT, *destination_is(self.address), term(IP_PROTO, number), term(port, self.port)
+                NEW,
+                *IS_DIRECT,
+                *destination_is(self.address),
+                *is_of(self.address.version, self.protocol),
+                port_is(self.protocol, self.port),
             ),
             Goto(tables.REPLY_LOOKUP.number),
         )
@@ -82,7 +63,7 @@ class ReplyCheck:
     protocol: Protocol
 
     def flows(self) -> Iterator[Flow]:
-        packet = Match(family(self.version), term(IP_PROTO, PORTS[self.protocol][0]))
+        packet = Match(*is_of(self.version, self.protocol))
         turn_round = self._turn_round()
         yield OWNER.flow(
             tables.REPLY_LOOKUP,
