@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from lace_sdn.openflow.actions import Ct, SetField
 from lace_sdn.openflow.fields import IN_PORT, TUN_ID, Term
 from lace_sdn.openflow.text import parse_flow, parse_group
-from lace_sdn.pipeline import compile_node
+from lace_sdn.pipeline.compiler import Cluster, NodeCompiler
 from lace_sdn.pipeline.cookies import Category, category_of, describe, name_id
 from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
@@ -23,17 +23,17 @@ from lace_sdn.pipeline.registers import (
 )
 from lace_sdn.pipeline.tables import CLASSIFIER, TABLE_BY_NUMBER
 from lace_sdn.policy.relations import resolve
-from lace_sdn.policy.services import resolve_services
+from lace_sdn.policy.services import port_name, resolve_services
 from lace_sdn.switch.contract import is_learned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.openflow.flow import Flow, FlowKey, Group
+    from lace_sdn.openflow.flow import BridgeProgram, Flow, FlowKey, Group
 
 _STATISTICS: Final = re.compile(
-    r"\b(?:duration=[\d.]+s|n_packets=(?P<packets>\d+)|n_bytes=(?P<bytes>\d+)|idle_age=\d+|hard_age=\d+), ?"
+    r"\b(?:duration=[\d.]+s|n_packets=(?P<packets>\d+)|n_bytes=(?P<bytes>\d+)|idle_age=\d+|hard_age=\d+|(?:idle|hard)_timeout=\d+), ?"
 )
 _TUNNEL_KEY: Final = RegField("TunnelKey", TUN_ID, 0, 31, "network key of the receiver, on the wire")
 _NETWORK_FIELDS: Final = (SOURCE_NETWORK, DESTINATION_NETWORK, LOOKUP, INITIATOR, RESPONDER, _TUNNEL_KEY)
@@ -76,12 +76,10 @@ def parse_dump(text: str) -> Iterator[Counted]:
         yield Counted(flow, counters["packets"], counters["bytes"])
 
 
-def named(found: Iterable[Counted], state: ClusterState, node: str) -> Iterator[Named]:
-    """Each flow with its names. Raises KeyError if ``node`` is not in ``state``."""
+def named(found: Iterable[Counted], state: ClusterState, node: str, *, sctp: bool = True) -> Iterator[Named]:
+    """Each flow with its names; ``sctp``: whether the datapath tracks it by its ports."""
     dump = tuple(found)
-    desired: Mapping[FlowKey, Flow] = {
-        flow.key: flow for flow in compile_node(state, node, _ports(dump, state)).flows
-    }
+    desired: Mapping[FlowKey, Flow] = {flow.key: flow for flow in _meant(dump, state, node, sctp=sctp).flows}
     network_names = {network.key: network.name for network in state.networks}
     relations = resolve(state)
     members = {each.number: each.members for each in relations.classes}
@@ -118,14 +116,33 @@ class NamedGroup:
     is_expected: bool
 
 
-def named_groups(text: str, state: ClusterState, node: str, flows: Iterable[Counted]) -> Iterator[NamedGroup]:
+def named_groups(
+    text: str, state: ClusterState, node: str, flows: Iterable[Counted], *, sctp: bool = True
+) -> Iterator[NamedGroup]:
     """The groups of ``ovs-ofctl dump-groups``, by number. Raises ValueError for a line that is no select group."""
-    program = compile_node(state, node, _ports(tuple(flows), state))
-    desired = {group.id: group for group in program.groups}
+    desired = {group.id: group for group in _meant(tuple(flows), state, node, sctp=sctp).groups}
     found = (parse_group(line.strip()) for line in text.splitlines() if "group_id=" in line)
     for group in sorted(found, key=lambda each: each.id):
         meant = desired.get(group.id)
         yield NamedGroup(group, meant.owner if meant else "of nothing that is known", meant == group)
+
+
+def objects(state: ClusterState) -> Iterator[str]:
+    """Kind and name of everything that a flow can come from, as ``Named.owner`` has them."""
+    kinds = {
+        "Node": [each.name for each in state.nodes],
+        "Network": [each.name for each in state.networks],
+        "NetworkRoutingPolicy": [each.name for each in state.routing_policies],
+        "ServiceRoutingPolicy": [each.name for each in state.service_policies],
+        "Pod": [each.id for each in state.endpoints],
+        "Service": [port_name(each, port) for each in state.services for port in each.ports],
+    }
+    return (f"{kind} {name}" for kind, names in kinds.items() for name in names)
+
+
+def _meant(dump: Iterable[Counted], state: ClusterState, node: str, *, sctp: bool) -> BridgeProgram:
+    """What the bridge should hold, with the ports that it has."""
+    return NodeCompiler(node, sctp=sctp).compile(Cluster.of(state), _ports(dump, state))
 
 
 def _ports(dump: Iterable[Counted], state: ClusterState) -> dict[str, int]:

@@ -55,6 +55,7 @@ class Priority:
     OWN_ADDRESS = 300
     DROP = 210
     SHARED_REPLIES = 195
+    DATAGRAM = 195
     ESTABLISHED = 190
     TRANSLATED = 180
     NEW = 170

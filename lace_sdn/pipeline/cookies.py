@@ -1,4 +1,4 @@
-"""Cookies: who a flow belongs to. 16 bits owner (Lace SDN), 8 bits category, 8 reserved, 32 bits object."""
+"""Cookies: who a flow belongs to. 16 bits owner (Lace SDN), 8 bits category, 8 bits edition, 32 bits object."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ class Category(IntEnum):
     SERVICE_CLASS = 8
 
 
-def cookie(category: Category, object_id: int = 0) -> int:
-    """The cookie of a flow that belongs to the object numbered ``object_id`` (32 bits) in its category."""
-    return COOKIE_OWNER << 48 | category << 40 | object_id
+def cookie(category: Category, object_id: int = 0, *, edition: int = 0) -> int:
+    """The cookie of a flow that belongs to the object numbered ``object_id`` (32 bits) in its category.
+
+    ``edition`` (8 bits of it are kept): what was learned under another one is forgotten.
+    """
+    return COOKIE_OWNER << 48 | category << 40 | (edition ^ edition >> 8) % 256 << 32 | object_id
 
 
 def name_id(name: str) -> int:

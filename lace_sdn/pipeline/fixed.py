@@ -48,6 +48,7 @@ from lace_sdn.pipeline.registers import (
     HAIRPIN,
     INITIATOR,
     INITIATOR_CLASS,
+    LIVE_SERVICE,
     LOOKUP,
     LOOPED,
     OUTPUT_PORT,
@@ -90,6 +91,7 @@ ADMIT = (ADMITTED.set(1), *PARTIES)
 
 NEW, INVALID = ct_state("+new+trk"), ct_state("+inv+trk")
 ORIGINAL, REPLY, TRACKED = ct_state("-rpl+trk"), ct_state("+rpl+trk"), ct_state("+trk")
+IS_UDP = term(IP_PROTO, IpProto.UDP)
 IS_ADMITTED, IS_NOT_ADMITTED = ADMITTED.equals(1), ADMITTED.equals(0)
 IS_DIRECT = (IS_NOT_ADMITTED, TRANSLATED.equals(0))
 IS_TRANSLATED = (IS_NOT_ADMITTED, TRANSLATED.equals(1))
@@ -264,7 +266,31 @@ def _destination_half() -> Iterator[Flow]:
     table = tables.DESTINATION_STATE
     gate = Goto(tables.DESTINATION_GATE.number)
     yield OWNER.flow(table, Priority.DROP, Match(INVALID))
-    # The Service is that of this zone's connection: what a frame says of it counts for the first packet only.
+    # The Service is that of this zone's connection: what a frame says of it counts for the first packet only. UDP has no first
+    # packet: a client whose connection was forgotten goes on by another Service, and here the old one is still known.
+    for ip in FAMILIES:
+        yield OWNER.flow(
+            table,
+            Priority.DATAGRAM,
+            Match(ip, IS_UDP, ORIGINAL, IS_ADMITTED),
+            Resubmit(tables.LOCAL_BACKEND.number),
+            Goto(tables.DATAGRAM_SERVICE.number),
+        )
+    yield OWNER.flow(
+        tables.DATAGRAM_SERVICE,
+        Priority.LOW,
+        Match(LIVE_SERVICE.equals(1)),
+        Resubmit(tables.PERMIT_ESTABLISHED.number),
+        gate,
+    )
+    yield OWNER.flow(
+        tables.DATAGRAM_SERVICE,
+        Priority.DEFAULT,
+        Match(),
+        THROUGH.copy_to(SERVICE_PORT),
+        Resubmit(tables.PERMIT_ESTABLISHED.number),
+        gate,
+    )
     yield OWNER.flow(
         table,
         Priority.ESTABLISHED,
@@ -292,6 +318,14 @@ def _destination_half() -> Iterator[Flow]:
     yield from _commit(
         tables.DESTINATION_COMMIT, Match(NEW, IS_NOT_ADMITTED), DESTINATION_ZONE, tables.OUTPUT
     )
+    for ip in FAMILIES:
+        yield OWNER.flow(
+            tables.DESTINATION_COMMIT,
+            Priority.DATAGRAM,
+            Match(ip, IS_UDP, ORIGINAL, IS_ADMITTED, LIVE_SERVICE.equals(1)),
+            Ct(DESTINATION_ZONE.slice, commit=True, execute=(SERVICE_PORT.copy_to(THROUGH),)),
+            Goto(tables.OUTPUT.number),
+        )
     yield _onward(tables.DESTINATION_COMMIT, tables.OUTPUT)
     yield OWNER.flow(tables.OUTPUT, Priority.LOW, Match(HAIRPIN.equals(1)), InPort())
     yield OWNER.flow(tables.OUTPUT, Priority.DEFAULT, Match(), OutputTo(OUTPUT_PORT.slice))

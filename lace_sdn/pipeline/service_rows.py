@@ -177,7 +177,7 @@ class BalancedPort:
         return Learn(
             table=tables.AFFINITY.number,
             priority=Priority.NORMAL,
-            cookie=cookie(Category.AFFINITY, self.number),
+            cookie=cookie(Category.AFFINITY, self.number, edition=self.affinity),
             idle_timeout=self.affinity,
             delete_learned=True,
             matches=(

@@ -68,7 +68,16 @@ REPLY_CHECK = Table(
 )
 DISPATCH = Table(55, "Dispatch", "To the tunnel, or into the zone of the receiver's port.", (61, 80))
 DESTINATION_STATE = Table(
-    61, "DestinationState", "The sender's question again, asked by the receiver's node.", (67, 100, 101, 105)
+    61,
+    "DestinationState",
+    "The sender's question again, asked by the receiver's node.",
+    (62, 67, 100, 101, 105),
+)
+DATAGRAM_SERVICE = Table(
+    62,
+    "DatagramService",
+    "By which Service a datagram came: its connection may be an older one's.",
+    (67, 101),
 )
 DESTINATION_GATE = Table(67, "DestinationGate", "Only permitted packets reach the port.", (70,))
 DESTINATION_COMMIT = Table(
@@ -122,6 +131,7 @@ TABLES: tuple[Table, ...] = (
     REPLY_CHECK,
     DISPATCH,
     DESTINATION_STATE,
+    DATAGRAM_SERVICE,
     DESTINATION_GATE,
     DESTINATION_COMMIT,
     OUTPUT,

@@ -15,11 +15,8 @@ from lace_sdn.openflow.fields import EthType, IpProto
 from lace_sdn.switch import library
 
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
-_ETHERNET, _IPV4, _IPV6, _FRAGMENT, _TCP, _UDP = 14, 20, 40, 8, 20, 8
+_ETHERNET, _IPV4, _IPV6, _TCP, _UDP = 14, 20, 40, 20, 8
 """Octets of headers, without options."""
-_NEXT_HEADER: Final = 6
-"""Where in an IPv6 header it says what follows."""
-_FRAGMENT_HEADER: Final = 44
 _MORE_FRAGMENTS: Final = 1
 _GROUP: Final = 1
 """Bit of the first octet of a MAC: more than one receiver."""
@@ -42,13 +39,12 @@ class _Datagram(NamedTuple):
     packet: bytes
     payload: bytes
     size: int
-    is_fragment: bool
 
 
 def rejection(frame: bytes) -> bytes | None:
     """The frame that refuses ``frame``; None for what is never answered.
 
-    That is: resets, later fragments, several receivers, what is malformed, and all that is neither TCP nor UDP.
+    That is: resets, fragments (a switch sees no ports in them), several receivers, what is malformed, and all that is neither TCP nor UDP.
     """
     try:
         datagram = _read(bytes(frame))
@@ -76,32 +72,26 @@ def _read(frame: bytes) -> _Datagram:
 def _read_ipv4(ether: Any, packet: bytes) -> _Datagram:
     ip, _, _ = library.ipv4.ipv4.parser(packet)
     header = 4 * ip.header_length
-    if ip.version != 4 or header < _IPV4 or ip.offset:
+    if ip.version != 4 or header < _IPV4 or ip.offset or ip.flags & _MORE_FRAGMENTS:
         raise _Unfit
     packet = packet[: ip.total_length]
-    is_fragment = bool(ip.flags & _MORE_FRAGMENTS)
-    return _Datagram(ether, ip, ip.proto, packet, packet[header:], ip.total_length - header, is_fragment)
+    return _Datagram(ether, ip, ip.proto, packet, packet[header:], ip.total_length - header)
 
 
 def _read_ipv6(ether: Any, packet: bytes) -> _Datagram:
-    """Of the extension headers only that of a first fragment is known; the library fails for others, which are cut off."""
-    header = _IPV6 + (_FRAGMENT if packet[_NEXT_HEADER] == _FRAGMENT_HEADER else 0)
-    ip, _, _ = library.ipv6.ipv6.parser(packet[:header])
-    fragment = ip.ext_hdrs[0] if ip.ext_hdrs else None
-    if ip.version != 6 or (fragment and fragment.offset):
+    """Without extension headers: the library fails for those, which are cut off."""
+    ip, _, _ = library.ipv6.ipv6.parser(packet[:_IPV6])
+    if ip.version != 6:
         raise _Unfit
     packet = packet[: _IPV6 + ip.payload_length]
-    protocol = fragment.nxt if fragment else ip.nxt
-    size = ip.payload_length + _IPV6 - header
-    return _Datagram(ether, ip, protocol, packet, packet[header:], size, fragment is not None)
+    return _Datagram(ether, ip, ip.nxt, packet, packet[_IPV6:], ip.payload_length)
 
 
 def _reset(datagram: _Datagram) -> Any:
     """RFC 9293 section 3.10.7.1: a segment to a connection that does not exist."""
     tcp, _, _ = library.tcp.tcp.parser(datagram.payload[:_TCP])
     header = 4 * tcp.offset
-    # How long a segment is that comes in fragments nobody knows yet.
-    if tcp.bits & _RST or not _TCP <= header <= datagram.size or datagram.is_fragment:
+    if tcp.bits & _RST or not _TCP <= header <= datagram.size:
         raise _Unfit
     if tcp.bits & _ACK:
         numbers = {"seq": tcp.ack, "ack": 0, "bits": _RST}
@@ -114,7 +104,7 @@ def _reset(datagram: _Datagram) -> Any:
 def _unreachable(datagram: _Datagram) -> Any:
     """RFC 792, RFC 4443 section 3.1: port unreachable, with as much of the datagram as fits."""
     udp, _, _ = library.udp.udp.parser(datagram.payload[:_UDP])
-    if udp.total_length < _UDP or (udp.total_length > datagram.size and not datagram.is_fragment):
+    if not _UDP <= udp.total_length <= datagram.size:
         raise _Unfit
     quote = datagram.packet[: _LONGEST_QUOTE[datagram.ip.version]]
     if datagram.ip.version == 4:

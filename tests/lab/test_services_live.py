@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 BOOK = Path(__file__).parents[2] / "flows"
+Command = "Callable[..., subprocess.CompletedProcess[str]]"
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 REFUSED, SILENT = "refused", "silent"
 PATIENCE = 3.0
@@ -222,6 +223,20 @@ def test_clients_of_a_removed_udp_endpoint_are_given_another_and_the_others_keep
             talks = dict.fromkeys(talks, then)
 
 
+def test_datagrams_go_on_when_their_service_gets_another_name(
+    standing: Lab, bring: Bring, tmp_path: Path
+) -> None:
+    """From the same port to the same VIP and endpoint, by a ServiceRoutingPolicy."""
+    bring(standing, BOOK / "service-only")
+    old, new = "name: leader, namespace: vault", "name: chief, namespace: vault"
+    with ExitStack() as stack:
+        calls = [Call(f"desk/pod-{number}", UDP, "10.96.135.2", 443) for number in (1, 2)]
+        talks = [stack.enter_context(_called(standing, call)) for call in calls]
+        assert {_answer(sock) for sock in talks} == {"vault/api-0"}
+        bring(standing, _edited(tmp_path, "service-only", lambda text: text.replace(old, new)))
+        wait_for("answers again", partial(_hear, talks, "vault/api-0"), CHANGE)
+
+
 VIPS = "10.96.153.", "fd00:96::153:"
 CLIENTS = "void/client-1", "void/client-2"
 IN_VAIN = [
@@ -294,3 +309,37 @@ def test_affinity_gives_a_client_one_endpoint_until_that_is_removed(
         bring(standing, _edited(tmp_path, "affinity", lambda text: text.replace(named + label, named)))
         wait_for("another endpoint", lambda: not _unlike(standing, had, other), CHANGE)
         assert _ask(stream) == gone, "a connection that was there stays where it is"
+
+
+def test_another_timeout_counts_at_once_also_for_clients_that_are_remembered(
+    standing: Lab, bring: Bring, command: Command, tmp_path: Path
+) -> None:
+    """The switch learns when it next counts packets, a second later at most."""
+    bring(standing, BOOK / "local-policy")  # so that no switch remembers an endpoint of these clients
+    bring(standing, BOOK / "affinity")
+    call, node = Call("sticky/client-1", TCP, "10.96.152.1", 80), "node1"
+    dump = (
+        "lab",
+        "node",
+        "--name",
+        standing.name,
+        node,
+        "--",
+        "ovs-ofctl",
+        "dump-flows",
+        "br-int",
+        "table=106",
+    )
+
+    def is_remembered(seconds: int) -> bool:
+        return f"idle_timeout={seconds}" in command(*dump, "-OOpenFlow15").stdout
+
+    _outcomes(standing, [call])
+    wait_for("it is remembered", lambda: is_remembered(600))
+    shown = command("flows", "--name", standing.name, "--node", node, "--table", "Affinity")
+    assert "client of Service sticky/minutes TCP 80 (learned)" in shown.stdout, shown.stderr
+    other = "timeoutSeconds: 600", "timeoutSeconds: 30"
+    bring(standing, _edited(tmp_path, "affinity", lambda text: text.replace(*other)))
+    assert not is_remembered(600)
+    _outcomes(standing, [call])
+    wait_for("it is remembered anew", lambda: is_remembered(30))

@@ -253,6 +253,28 @@ def test_datagrams_leave_with_their_endpoint_and_nothing_else_does(
     assert strays == {}
 
 
+@LAW
+@given(served_states(), st.integers(0, 5))
+def test_a_service_with_another_name_serves_the_clients_that_go_on_sending(
+    old: ClusterState, bucket: int
+) -> None:
+    """From the same port to the same VIP: their old connections are forgotten, at the endpoint's node too."""
+    new = replace(
+        old,
+        services=tuple(replace(each, name=f"{each.name}-too", affinity_seconds=0) for each in old.services),
+    )
+    fabric = simulated(old).copy(nth_bucket(bucket))
+    stage = Stage.of(old, fabric)
+    before = [each.connection for each in establish(stage, 10000) if each.connection.protocol is Protocol.UDP]
+    ports = {each: 10000 + number for number, each in enumerate(service_connections(old, MOST))}
+    wanted = programs(new)
+    for node in wanted:
+        list(say_farewell(fabric, node, wanted[node], stops_early=False))
+    now = Stage(new, fabric, stage.places)
+    again = {replace(each, destination=f"{each.destination}-too"): ports[each] for each in before}
+    assert [each for each, port in again.items() if not talk(now, each, port).is_whole] == []
+
+
 def stays(change: Change, live: Live) -> bool:
     """TCP ends by itself; a UDP connection stays if its VIP still has the port, and its endpoint serves there."""
     if live.connection.protocol is Protocol.TCP:
