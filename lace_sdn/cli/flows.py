@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,9 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from lace_sdn.cli.flow_names import Named, NamedGroup, named, named_groups, parse_dump
+from lace_sdn.cli.flow_names import Named, NamedGroup, named, named_groups, objects, parse_dump
 from lace_sdn.cli.running_lab import LAB, running
-from lace_sdn.cli.source import EXISTING, ledger_of, silently_built
+from lace_sdn.cli.source import EXISTING, known, ledger_of, silently_built
 from lace_sdn.pipeline.listing import table_heading
 from lace_sdn.pipeline.tables import TABLES
 
@@ -35,11 +36,12 @@ _FILTERS = {"object": "words", "network": "network", "table": "table"}
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A bridge and what names its flows: the management socket, the node's name, the cluster."""
+    """A bridge and what names its flows: the management socket, the node's name, the cluster, what the datapath can."""
 
     socket: Path
     node: str
     state: ClusterState
+    sctp: bool
 
 
 @click.command
@@ -68,8 +70,10 @@ def command(**options: Any) -> None:
     """  # noqa: D301 - click wants the character itself
     switch = _switch(options)
     counted = tuple(parse_dump(_ask(switch, "dump-flows")))
-    found = list(named(counted, switch.state, switch.node))
+    found = list(named(counted, switch.state, switch.node, sctp=switch.sctp))
     _check_table(options["table"], found)
+    _check_network(options["network"], found, switch.state)
+    _check_object(options["words"], found, switch.state)
     rows = [row for row in found if _is_asked(row, options)]
     rows.sort(
         key=lambda row: (row.counted.flow.table, -row.counted.flow.priority, str(row.counted.flow.match))
@@ -99,7 +103,8 @@ def _switch(options: dict[str, Any]) -> Switch:
         folder, state = lab.nodes / node, built.state
     if node not in state.node_by_name:
         raise click.ClickException(f"no Node {node}; there are: {', '.join(state.node_by_name) or 'none'}")
-    return Switch(folder / f"{options['bridge']}.mgmt", node, state)
+    # Without a lab nobody says what the datapath is; the kernel's takes all, and what is missing is not shown anyway.
+    return Switch(folder / f"{options['bridge']}.mgmt", node, state, sctp=bool(options["db"]))
 
 
 def _groups(switch: Switch, counted: tuple[Counted, ...], options: dict[str, Any]) -> list[NamedGroup]:
@@ -107,7 +112,8 @@ def _groups(switch: Switch, counted: tuple[Counted, ...], options: dict[str, Any
     if options["network"] or options["table"]:
         return []
     words = (options["words"] or "").casefold()
-    found = named_groups(_ask(switch, "dump-groups"), switch.state, switch.node, counted)
+    dump = _ask(switch, "dump-groups")
+    found = named_groups(dump, switch.state, switch.node, counted, sctp=switch.sctp)
     return [each for each in found if words in each.owner.casefold()]
 
 
@@ -129,6 +135,26 @@ def _check_table(word: str | None, found: Iterable[Named]) -> None:
     if word and not any(_is_table(word, each.name, each.number) for each in TABLES) and word not in foreign:
         known = ", ".join(f"{each.number} {each.name}" for each in TABLES)
         raise click.UsageError(f"no such table: {word}; there are: {known}")
+
+
+def _check_network(name: str | None, found: Iterable[Named], state: ClusterState) -> None:
+    """Stale flows may speak of networks that are no more."""
+    if name and name not in state.network_by_name and all(name not in row.networks for row in found):
+        raise click.UsageError(f"no such network: {name}; {known(name, state.network_by_name)}")
+
+
+def _check_object(words: str | None, found: Iterable[Named], state: ClusterState) -> None:
+    """Objects without a flow on this node are objects too; so are those that only flows know."""
+    there = list(dict.fromkeys((*objects(state), *(row.owner for row in found))))
+    asked = (words or "").casefold()
+    if any(asked in each.casefold() for each in there):
+        return
+    by_word = {word.casefold(): each for each in there for word in (each, *each.split())}
+    close = dict.fromkeys(by_word[word] for word in get_close_matches(asked, by_word))
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    raise click.UsageError(
+        f"no such object: {words}; {hint}expected a part of kind and name, as they stand above each flow"
+    )
 
 
 def _is_table(word: str, name: str, number: int) -> bool:

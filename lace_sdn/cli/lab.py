@@ -191,7 +191,7 @@ def _with_progress(change: Callable[..., Built], its: Lab, source: Path) -> Buil
         click.secho(str(problem), err=True, fg="red")
     for each in built.conditions:
         if not each.status:
-            click.secho(f"{each.kind} {each.name}: {each.reason}: {each.message}", err=True, fg="yellow")
+            click.secho(lab_view.condition_line(each), err=True, fg="yellow")
     return built
 
 

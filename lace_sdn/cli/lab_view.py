@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lace_sdn.kube.build import Built
     from lace_sdn.lab.names import Lab
     from lace_sdn.lab.reach import Finding
-    from lace_sdn.model.cluster import ClusterState
+    from lace_sdn.model.cluster import ClusterState, Condition
     from lace_sdn.policy.oracle import Connection
     from lace_sdn.policy.reachability import Expectation
 
@@ -173,6 +173,7 @@ def status_of(its: Lab, built: Built) -> dict[str, Any]:
         "nodes": nodes,
         "pods": its_pods,
         "problems": [str(problem) for problem in built.problems],
+        "conditions": [condition_line(each) for each in built.conditions if not each.status],
     }
 
 
@@ -197,6 +198,13 @@ def print_status(now: Mapping[str, Any]) -> None:
         console.print(f"{process}: {_word(is_alive, 'running', 'down')}")
     for problem in now["problems"]:
         console.print(problem, style="red", markup=False)
+    for condition in now["conditions"]:
+        console.print(condition, style="yellow", markup=False)
+
+
+def condition_line(condition: Condition) -> str:
+    """What is not as it should be, in one line."""
+    return f"{condition.kind} {condition.name}: {condition.reason}: {condition.message}"
 
 
 def _table(*columns: str) -> Table:

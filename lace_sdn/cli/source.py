@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,9 @@ from lace_sdn.kube.ledger_file import read_ledger
 from lace_sdn.kube.manifests import read
 from lace_sdn.policy.ledger import Ledger
 from lace_sdn.policy.relations import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.argument("source", metavar="DIR", type=EXISTING)
@@ -51,3 +56,11 @@ def ledger_of(path: Path | None) -> Ledger:
         return read_ledger(path) if path else Ledger()
     except OSError as error:
         raise click.ClickException(str(error)) from None
+
+
+def known(name: str, names: Iterable[str]) -> str:
+    """What there is, and what was perhaps meant."""
+    there = list(names)
+    close = get_close_matches(name, there, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}there are: {', '.join(there) or 'none'}"

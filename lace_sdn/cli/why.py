@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,14 +10,14 @@ from rich.console import Console
 from rich.text import Text
 
 from lace_sdn.cli.running_lab import LAB, running
-from lace_sdn.cli.source import EXISTING, ledger_of, silently_built
+from lace_sdn.cli.source import EXISTING, known, ledger_of, silently_built
 from lace_sdn.pipeline.rehearsal import Stage
 from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
 from lace_sdn.policy.oracle import SERVICE_PREFIX, Connection, verdict
 from lace_sdn.policy.reachability import parse_probe, probe_name, shared_families
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from lace_sdn.model.cluster import ClusterState
@@ -58,12 +57,12 @@ def command(**options: Any) -> None:
     """  # noqa: D301 - click wants the character itself
     state = _state(options["manifests"], options["lab"])
     connection = _connection(state, options)
-    answer = verdict(state, connection)
-    rehearsal = Stage.of(state).rehearse(connection)
+    is_lab = options["manifests"] is None  # its datapaths are userspace
+    answer = verdict(state, connection, sctp=not is_lab)
+    rehearsal = Stage.of(state, sctp=not is_lab).rehearse(connection)
     if options["as_json"]:
         click.echo(json.dumps(_as_json(connection, answer, rehearsal), indent=2))
     else:
-        is_lab = options["manifests"] is None
         _show(connection, answer, rehearsal, is_lab=is_lab, with_flows=options["with_flows"])
     if not rehearsal.agrees_with(connection, answer):
         raise click.ClickException(
@@ -108,21 +107,14 @@ def _destination(state: ClusterState, text: str) -> tuple[str, tuple[Address, ..
         return endpoint.id, endpoint.addresses
     service = state.service_by_id.get(name)
     if service is None:
-        raise click.UsageError(f"no Service {name!r} with a VIP; {_known(name, state.service_by_id)}")
+        raise click.UsageError(f"no Service {name!r} with a VIP; {known(name, state.service_by_id)}")
     return SERVICE_PREFIX + service.id, service.vips
 
 
 def _endpoint(state: ClusterState, name: str) -> Endpoint:
     if name not in state.endpoint_by_id:
-        raise click.UsageError(f"no pod {name!r} with a network; {_known(name, state.endpoint_by_id)}")
+        raise click.UsageError(f"no pod {name!r} with a network; {known(name, state.endpoint_by_id)}")
     return state.endpoint_by_id[name]
-
-
-def _known(name: str, names: Iterable[str]) -> str:
-    """What there is, and what was perhaps meant."""
-    close = get_close_matches(name, list(names), n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}there are: {', '.join(names) or 'none'}"
 
 
 def _show(

@@ -12,15 +12,18 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lace_sdn.kube.lookup import LabelTable, PrefixTable
+from lace_sdn.kube.problems import quoted
 from lace_sdn.kube.service_rules import FAMILIES
-from lace_sdn.model.objects import Backend, Protocol
+from lace_sdn.model.labels import labels
+from lace_sdn.model.objects import Backend, Pod, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from lace_sdn.kube.manifests import Manifest, Manifests
+    from lace_sdn.kube.problems import Place
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Address, Endpoint, Network, Pod, Prefix
+    from lace_sdn.model.objects import Address, Endpoint, Network
 
 Data = Mapping[str, Any]
 
@@ -54,15 +57,20 @@ class Wanted:
 class Found:
     """``backends``: of each port, in its place. The rest is not used, in words that say where it is.
 
-    ``foreign``: in other networks; ``families``: without a VIP of theirs; ``missing``: ports whose named target no pod has,
-    ``declared``: what the selected pods have instead.
+    ``foreign``: in other networks; ``vacant``: addresses of no pod; ``families``: without a VIP of theirs; ``missing``: ports
+    whose named target no pod has, ``declared``: what the selected pods have instead; ``unmatched``: ports that no slice has,
+    ``offered``: what those with endpoints have instead; ``on_host``: the selected pods, if all are on the network of their node.
     """
 
     backends: list[dict[tuple[Address, int], Backend]]
     foreign: list[str] = field(default_factory=list)
+    vacant: list[str] = field(default_factory=list)
     families: set[int] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     declared: list[str] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
+    offered: list[str] = field(default_factory=list)
+    on_host: list[str] = field(default_factory=list)
 
     def add(self, place: int, backend: Backend) -> None:
         """Of two with one address and port the better one stays."""
@@ -86,14 +94,11 @@ class BackendFinder:
             if SERVICE_NAME_LABEL in labels:
                 self._slices[manifest.identity.namespace, labels[SERVICE_NAME_LABEL]].append(manifest)
         self._pods = LabelTable(pods)
+        self._on_host = LabelTable(_pods_on_host(manifests))
         self._endpoints = state.endpoint_by_id
         self._by_address = {
             (each.network, address): each for each in self._endpoints.values() for address in each.addresses
         }
-        blocks: dict[str, list[tuple[Prefix, str]]] = defaultdict(list)
-        for each in state.allocations:
-            blocks[each.network].append((each.block, each.node))
-        self._homes = {network: PrefixTable(entries) for network, entries in blocks.items()}
         self._networks = PrefixTable(
             (prefix, each.name) for each in state.networks if not each.is_external for prefix in each.prefixes
         )
@@ -104,13 +109,18 @@ class BackendFinder:
         found = Found([{} for _ in wanted.ports])
         slices = self._slices.get((wanted.namespace, wanted.name))
         if slices:
+            matched = {place for each in slices for place, _ in _slice_ports(wanted, each.data)}
             for each in slices:
-                self._from_slice(wanted, each.data, found)
+                self._from_slice(wanted, each, found)
+            if found.offered:
+                ports = [port for place, port in enumerate(wanted.ports) if place not in matched]
+                found.unmatched = [_described(port.protocol, port.number, port.name) for port in ports]
         else:
             self._from_pods(wanted, found)
         return found
 
-    def _from_slice(self, wanted: Wanted, data: Data, found: Found) -> None:
+    def _from_slice(self, wanted: Wanted, manifest: Manifest, found: Found) -> None:
+        data = manifest.data
         family = FAMILIES.get(data["addressType"])
         entries: Sequence[Data] = data.get("endpoints") or ()
         if family is None or not entries:
@@ -120,17 +130,21 @@ class BackendFinder:
             return
         numbers = list(_slice_ports(wanted, data))
         is_hinted = any(entry.get("hints") for entry in entries)
-        for entry in entries:
-            backend = self._of_entry(wanted, entry, found)
+        is_used = False
+        for index, entry in enumerate(entries):
+            backend = self._of_entry(wanted, entry, found, manifest.place(("endpoints", index)))
             if backend is None:
                 continue
+            is_used = True
             if not is_hinted:
                 backend = self._distributed(wanted, backend, entry.get("zone") or "")
             for place, number in numbers:
                 found.add(place, replace(backend, port=number))
+        if is_used:
+            found.offered.append(f"{manifest.identity} ({manifest.place()}) has {_offered(data)}")
 
-    def _of_entry(self, wanted: Wanted, entry: Data, found: Found) -> Backend | None:
-        """The endpoint of a slice without its port; None if it is of another network, which is noted."""
+    def _of_entry(self, wanted: Wanted, entry: Data, found: Found, place: Place) -> Backend | None:
+        """The endpoint of a slice without its port; None if it is no pod of the network, which is noted."""
         # EndpointSlice v1: the addresses of an endpoint are fungible, one may use only the first.
         address = ip_address(entry["addresses"][0])
         pod = self._referred(wanted, entry)
@@ -141,15 +155,19 @@ class BackendFinder:
         pod = pod or self._by_address.get((wanted.network.name, address))
         conditions = entry.get("conditions") or {}
         ready = conditions.get("ready") is not False
-        serving = conditions.get("serving")
+        serving = ready if conditions.get("serving") is None else bool(conditions["serving"])
+        if pod is None:
+            if ready or serving:
+                found.vacant.append(f"{address} ({place})")
+            return None
         hints = entry.get("hints") or {}
         return Backend(
             address,
             0,
-            pod.node if pod else entry.get("nodeName") or self._home(wanted.network.name, address),
-            pod.id if pod else "",
+            pod.node,
+            pod.id,
             ready,
-            ready if serving is None else serving,
+            serving,
             bool(conditions.get("terminating")),
             tuple(each["name"] for each in hints.get("forZones") or ()),
             tuple(each["name"] for each in hints.get("forNodes") or ()),
@@ -175,11 +193,6 @@ class BackendFinder:
         name = self._networks.find(address)
         return f'{address} in Network "{name}"' if name else f"{address} in no pod network"
 
-    def _home(self, network: str, address: Address) -> str:
-        """The node that holds an address by its block."""
-        blocks = self._homes.get(network)
-        return (blocks.find(address) if blocks else None) or ""
-
     def _distributed(self, wanted: Wanted, backend: Backend, zone: str) -> Backend:
         """With the hints that ``trafficDistribution`` asks for (KEP-4444, KEP-3015)."""
         if not wanted.distribution:
@@ -191,7 +204,11 @@ class BackendFinder:
 
     def _from_pods(self, wanted: Wanted, found: Found) -> None:
         own: list[tuple[Pod, Endpoint]] = []
-        for pod in self._pods.selected(wanted.namespace, wanted.selector):
+        selected = self._pods.selected(wanted.namespace, wanted.selector)
+        if not selected:
+            on_host = self._on_host.selected(wanted.namespace, wanted.selector)
+            found.on_host = [f'Pod "{pod.id}"' for pod in on_host]
+        for pod in selected:
             endpoint = self._endpoints.get(pod.id)
             if endpoint and endpoint.network != wanted.network.name:
                 found.foreign.append(_in_other_network(endpoint))
@@ -218,6 +235,15 @@ class BackendFinder:
                 yield self._distributed(wanted, backend, "")
 
 
+def _pods_on_host(manifests: Manifests) -> Iterator[Pod]:
+    """Running pods on the network of their node, as far as selectors see them."""
+    for manifest in sorted(manifests.of_kind("Pod"), key=lambda each: each.identity):
+        spec, status = manifest.data["spec"], manifest.data.get("status") or {}
+        if spec.get("hostNetwork") and status.get("phase", "Running") == "Running":
+            name, its = manifest.identity, labels(manifest.data["metadata"].get("labels"))
+            yield Pod(name.namespace, name.name, spec.get("nodeName") or "", its)
+
+
 def _slice_ports(wanted: Wanted, data: Data) -> Iterator[tuple[int, int]]:
     """(place of the Service's port, number behind it): ports belong together by name and protocol."""
     for port in data.get("ports") or ():
@@ -239,6 +265,20 @@ def _target_of(endpoint: Endpoint, port: WantedPort) -> int:
 
 def _in_other_network(pod: Endpoint) -> str:
     return f'Pod "{pod.id}" in Network "{pod.network}"'
+
+
+def _described(protocol: str, number: int | None, name: str) -> str:
+    """A port as Services and slices match it: by protocol and name."""
+    words = f"{protocol} {number}" if number else f"{protocol} without a number"
+    return f"{words} {quoted(name)}" if name else f"{words} without a name"
+
+
+def _offered(data: Data) -> str:
+    ports = [
+        _described(port.get("protocol") or "TCP", port.get("port"), port.get("name") or "")
+        for port in data.get("ports") or ()
+    ]
+    return ", ".join(ports) or "no port"
 
 
 def _declared(pod: Endpoint) -> str:

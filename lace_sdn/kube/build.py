@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lace_sdn.kube import decode
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
-from lace_sdn.kube.problems import Finding, any_of, quoted
+from lace_sdn.kube.problems import Finding, one_of, quoted
 from lace_sdn.kube.report import Report
 from lace_sdn.kube.services import build_services
 from lace_sdn.model.cluster import ClusterState, Condition
@@ -87,15 +87,6 @@ def _decoded(manifests: Manifests, kind: str, decoder: Callable[[Manifest], T]) 
     return tuple(decoder(manifest) for manifest in found)
 
 
-def _one_of(names: Iterable[str]) -> str:
-    """The names that would do, the first few of them."""
-    ordered = sorted(names)
-    if not ordered:
-        return "expected one that exists; there is none"
-    more = f" (and {len(ordered) - 8} more)" if len(ordered) > 8 else ""
-    return f"expected {any_of(ordered[:8])}{more}"
-
-
 def _nodes(manifests: Manifests, report: Report) -> tuple[Node, ...]:
     """Nodes whose underlay addresses are their own."""
     owners: dict[object, str] = {}
@@ -119,7 +110,7 @@ def _pinned(manifests: Manifests, nodes: set[str], report: Report) -> Iterator[A
         if node in nodes:
             yield from decode.allocations(manifest)
             continue
-        finding = Finding(("spec", "node"), f"{quoted(node)} is no Node", _one_of(nodes))
+        finding = Finding(("spec", "node"), f"{quoted(node)} is no Node", one_of(nodes))
         report.problem(manifest.identity, finding, "the Allocation is left out")
 
 
@@ -177,7 +168,7 @@ def _placed(pods: Iterable[Pod], nodes: set[str], report: Report) -> Iterator[Po
             )
             report.not_ready(identity, "NotScheduled", message)
         else:
-            finding = Finding(("spec", "nodeName"), f"{quoted(pod.node)} is no Node", _one_of(nodes))
+            finding = Finding(("spec", "nodeName"), f"{quoted(pod.node)} is no Node", one_of(nodes))
             report.problem(identity, finding, "the Pod is left out")
 
 
@@ -228,7 +219,7 @@ def _unfit(kind: str, which: str, name: str | None, networks: Mapping[str, Netwo
         return Refusal(kind, which, Reason.NO_NETWORK, found, "expected a binding to a Network")
     if name not in networks:
         found = f'is bound to Network "{name}", which does not exist or was left out'
-        return Refusal(kind, which, Reason.NETWORK_MISSING, found, _one_of(networks))
+        return Refusal(kind, which, Reason.NETWORK_MISSING, found, one_of(networks))
     if networks[name].is_external:
         found = f'is bound to Network "{name}", which is external'
         return Refusal(kind, which, Reason.NETWORK_EXTERNAL, found, "expected a network of type l3")
@@ -240,7 +231,7 @@ def _unfit(kind: str, which: str, name: str | None, networks: Mapping[str, Netwo
 
 def _report_missing_networks(state: ClusterState, report: Report) -> None:
     """Policies that name a network which does not exist relate nothing."""
-    expected = _one_of(state.network_by_name)
+    expected = one_of(state.network_by_name)
     for identity, field, name in _named_networks(state):
         if name not in state.network_by_name:
             refused = identity.kind == "NetworkBindingPolicy"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Path = tuple[str | int, ...]
 """Where a field stands in its object: keys and positions from the top."""
@@ -32,6 +36,15 @@ def any_of(names: tuple[str, ...] | list[str]) -> str:
     """``("a", "b")`` -> ``"a" or "b"``."""
     shown = [f'"{name}"' for name in names]
     return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + f" or {shown[-1]}"
+
+
+def one_of(names: Iterable[str]) -> str:
+    """The names that would do, the first few of them."""
+    ordered = sorted(names)
+    if not ordered:
+        return "expected one that exists; there is none"
+    more = f" (and {len(ordered) - 8} more)" if len(ordered) > 8 else ""
+    return f"expected {any_of(ordered[:8])}{more}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

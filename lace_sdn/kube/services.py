@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from lace_sdn.kube.backends import BackendFinder, Found, Wanted, WantedPort
+from lace_sdn.kube.backends import BackendFinder, Wanted, WantedPort
+from lace_sdn.kube.endpoint_report import report_endpoints, report_idle_slices, some
 from lace_sdn.kube.lookup import PrefixTable
 from lace_sdn.kube.problems import Finding
 from lace_sdn.kube.service_rules import cluster_ips, has_no_vip
@@ -14,7 +16,7 @@ from lace_sdn.model.cluster import Condition
 from lace_sdn.model.objects import Protocol, Service, ServicePort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from lace_sdn.kube.manifests import Identity, Manifest, Manifests
     from lace_sdn.kube.problems import Path
@@ -28,7 +30,8 @@ LONGEST_TIMEOUT: Final = 0xFFFF
 """Seconds: timeouts of Open vSwitch have 16 bits (ovs-ofctl(8), idle_timeout)."""
 DEFAULT_AFFINITY: Final = 10_800
 """Seconds (Kubernetes API: ClientIPConfig)."""
-_SHOWN: Final = 5
+PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
+"""Whoever is named by it serves the Service (Kubernetes: well-known labels)."""
 _NO_VIP: Final = "the Service has no VIP"
 
 
@@ -59,12 +62,17 @@ def build_services(
     finder = BackendFinder(manifests, pods, state)
     asked = []
     for manifest in sorted(manifests.of_kind("Service"), key=lambda each: each.identity):
-        if not has_no_vip(manifest.data["spec"]):
+        if not has_no_vip(manifest.data["spec"]) and not _is_left_to_others(manifest):
             network = network_of(manifest)
             if network is not None and (found := _asked(manifest, network, report)):
                 asked.append(found)
+    report_idle_slices(manifests, report)
     accepted = _with_own_vips(asked, state, report)
     return tuple(_service(each, finder, report) for each in sorted(accepted, key=lambda each: each.identity))
+
+
+def _is_left_to_others(manifest: Manifest) -> bool:
+    return PROXY_NAME_LABEL in (manifest.data["metadata"].get("labels") or {})
 
 
 def unsupported_protocols(state: ClusterState) -> tuple[Condition, ...]:
@@ -98,7 +106,7 @@ def _report_unserved(asked: _Asked, report: Report) -> None:
         found = "type is LoadBalancer; expected ClusterIP"
         say("LoadBalancerNotEnforced", found, "node ports and addresses of load balancers")
     if external:
-        found = f"externalIPs has {_some(external)}; expected none"
+        found = f"externalIPs has {some(external)}; expected none"
         say("ExternalIPsNotEnforced", found, "external IPs")
 
 
@@ -128,31 +136,50 @@ def _with_own_vips(asked: Iterable[_Asked], state: ClusterState, report: Report)
         if not each.is_external
         for prefix in each.prefixes
     )
-    owners: dict[Address, str] = {
-        address: f'Node "{node.name}"' for node in state.nodes for address in node.addresses
-    }
+    nodes = {address: f'Node "{node.name}"' for node in state.nodes for address in node.addresses}
+    keepers: dict[Address, _Asked] = {}
+    claims: dict[Identity, list[str]] = defaultdict(list)
     for each in sorted(asked, key=lambda found: (found.created, found.identity)):
-        findings = [
-            finding
-            for vip, path in zip(each.vips, each.paths, strict=True)
-            if (finding := _fault(vip, path, pods, owners))
-        ]
+        findings = []
+        for vip, path in zip(each.vips, each.paths, strict=True):
+            keeper = keepers.get(vip)
+            if prefix := pods.find(vip):
+                finding = Finding(
+                    path, f'"{vip}" lies in {prefix}', "expected an address that no pod can have"
+                )
+            elif keeper or vip in nodes:
+                whose = f"{_named(keeper, report)}, {_why_kept(keeper, each)}" if keeper else nodes[vip]
+                finding = Finding(
+                    path, f'"{vip}" is the address of {whose}', "expected an address of its own"
+                )
+            else:
+                continue
+            findings.append(finding)
+            if keeper:
+                claims[keeper.identity].append(f"{vip} by {_named(each, report)}")
         for finding in findings:
             report.problem(each.identity, finding, _NO_VIP)
         if not findings:
-            place = report.place(each.identity)
-            name = f"{each.identity}" + (f" ({place})" if place else "")
-            owners |= dict.fromkeys(each.vips, name)
+            keepers |= dict.fromkeys(each.vips, each)
             yield each
+    for identity, its in claims.items():
+        message = f"its cluster IP is claimed too: {some(its)}; expected an address of its own for each"
+        kept = "this Service keeps it and is served as before"
+        report.condition(identity, "OwnClusterIP", "ClusterIPClaimed", f"{message}; {kept}")
 
 
-def _fault(vip: Address, path: Path, pods: PrefixTable[str], owners: Mapping[Address, str]) -> Finding | None:
-    prefix = pods.find(vip)
-    if prefix:
-        return Finding(path, f'"{vip}" lies in {prefix}', "expected an address that no pod can have")
-    if vip in owners:
-        return Finding(path, f'"{vip}" is the address of {owners[vip]}', "expected an address of its own")
-    return None
+def _named(asked: _Asked, report: Report) -> str:
+    place = report.place(asked.identity)
+    return f"{asked.identity} ({place})" if place else str(asked.identity)
+
+
+def _why_kept(keeper: _Asked, other: _Asked) -> str:
+    """What puts ``keeper`` before ``other``."""
+    if keeper.created == other.created:
+        times = "both have one creationTimestamp" if keeper.created else "neither has a creationTimestamp"
+        return f"which keeps it: {times}, and its name sorts first"
+    why = "by creationTimestamp" if keeper.created else "for it has no creationTimestamp"
+    return f"which keeps it: it is older, {why}"
 
 
 def _service(asked: _Asked, finder: BackendFinder, report: Report) -> Service:
@@ -171,7 +198,7 @@ def _service(asked: _Asked, finder: BackendFinder, report: Report) -> Service:
         )
     )
     _report_unserved(asked, report)
-    _report_endpoints(asked, found, report)
+    report_endpoints(asked.identity, asked.network, asked.vips, found, report)
     return Service(
         asked.identity.namespace,
         asked.identity.name,
@@ -211,30 +238,3 @@ def _affinity(asked: _Asked, report: Report) -> int:
         )
         report.condition(asked.identity, "AffinityTimeout", "TimeoutTooLong", message)
     return min(seconds, LONGEST_TIMEOUT)
-
-
-def _report_endpoints(asked: _Asked, found: Found, report: Report) -> None:
-    def say(reason: str, message: str) -> None:
-        report.condition(asked.identity, "EndpointsReady", reason, message)
-
-    if found.foreign:
-        expected = f'expected endpoints in the Service\'s own Network "{asked.network.name}"'
-        say(
-            "ForeignEndpoints",
-            f"has endpoints elsewhere: {_some(found.foreign)}; {expected}; these are left out",
-        )
-    for family in sorted(found.families):
-        own = f"IPv{asked.vips[0].version}"
-        message = f"has endpoints of IPv{family} and only an {own} cluster IP ({asked.vips[0]})"
-        say("EndpointFamily", f"{message}; expected endpoints of {own}; the others are not used")
-    if found.missing:
-        missing = f"no selected pod has the targetPort {' or '.join(found.missing)}"
-        expected = f"expected a number, or a name that they declare for the protocol: {_some(found.declared)}"
-        say("TargetPortMissing", f"{missing}; {expected}; until then the port has no endpoint")
-
-
-def _some(items: Iterable[str]) -> str:
-    """The first of them, each once, and how many more there are."""
-    different = list(dict.fromkeys(items))
-    more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
-    return ", ".join(different[:_SHOWN]) + more

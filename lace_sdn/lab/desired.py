@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lace_sdn.kube.build import Built, build
 from lace_sdn.kube.ledger_file import read_ledger
 from lace_sdn.kube.manifests import Manifests, keep_last_good, read
+from lace_sdn.kube.services import unsupported_protocols
 from lace_sdn.lab import LabError
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def live(lab: Lab) -> Built:
         raise LabError(
             f'there is no lab "{lab.name}"; `lace-sdn lab up -f FILE_OR_DIR --name {lab.name}` makes one'
         )
-    return build(read(lab.manifests), _ledger(lab))
+    return _in_userspace(build(read(lab.manifests), _ledger(lab)))
 
 
 def next_state(lab: Lab, source: Path) -> Built:
@@ -32,7 +34,7 @@ def next_state(lab: Lab, source: Path) -> Built:
     Raises LabError if the ledger is damaged.
     """
     before = read(lab.manifests) if lab.manifests.exists() else Manifests()
-    return after_recreation(keep_last_good(before, read(source)), _ledger(lab))
+    return _in_userspace(after_recreation(keep_last_good(before, read(source)), _ledger(lab)))
 
 
 def after_recreation(manifests: Manifests, ledger: Ledger) -> Built:
@@ -40,6 +42,11 @@ def after_recreation(manifests: Manifests, ledger: Ledger) -> Built:
     built = build(manifests, ledger)
     stale = [each.name for each in built.conditions if each.type == "BindingChanged" and each.status]
     return build(manifests, ledger.without_pods(stale)) if stale else built
+
+
+def _in_userspace(built: Built) -> Built:
+    """With what a lab's datapath cannot serve."""
+    return replace(built, conditions=built.conditions + unsupported_protocols(built.state))
 
 
 def _ledger(lab: Lab) -> Ledger:

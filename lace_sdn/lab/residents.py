@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import re
 import socket
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from lace_sdn.lab.probes import Resident
 
+log = logging.getLogger(__name__)
 _TOKEN = re.compile(rb"%s[0-9a-f]{16}" % frames.MAGIC)
 _FRAMES_A_TURN = 256
 _ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - a pod's listener, in the pod's own namespace
@@ -72,7 +75,7 @@ class Inhabitant:
         asyncio.get_running_loop().add_reader(self._watcher, self._watch)
 
     async def set_ports(self, resident: Resident) -> None:
-        """Raises OSError if a port is taken by something else in the pod."""
+        """A port that a process of the pod's own has is left to it, until the next call."""
         self.resident = resident
         for port in self._listeners.keys() - set(resident.ports):
             for listener in self._listeners.pop(port):
@@ -85,9 +88,10 @@ class Inhabitant:
             except OSError as problem:
                 for listener in self._listeners.pop(port):
                     listener.close()
-                raise OSError(
-                    problem.errno, f"{resident.id} port {port[0]}/{port[1]}: {problem.strerror}"
-                ) from None
+                which = f"{resident.id} port {port[0]}/{port[1]}"
+                if problem.errno != errno.EADDRINUSE:
+                    raise OSError(problem.errno, f"{which}: {problem.strerror}") from None
+                log.warning("%s is taken by a process of the pod's own, and left to it", which)
 
     def close(self) -> None:
         """Close everything, connections too: they keep the namespace alive."""
@@ -116,15 +120,19 @@ class Inhabitant:
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         with netns.inside(self.resident.namespace):
             listening = socket.socket(family, kind)
+        try:
             listening.setblocking(False)
             if version == 6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if protocol is Protocol.TCP:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((_ANY[version], port))
-        if protocol is Protocol.TCP:
-            return await loop.create_server(lambda: _Connection(self), sock=listening, backlog=1024)
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=listening)
+            if protocol is Protocol.TCP:
+                return await loop.create_server(lambda: _Connection(self), sock=listening, backlog=1024)
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=listening)
+        except OSError:
+            listening.close()
+            raise
         return transport
 
     def _watch(self) -> None:

@@ -12,7 +12,7 @@ from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, ETH_TYPE, IP_PROTO, IpPro
 from lace_sdn.openflow.match import parse_mac
 from lace_sdn.openflow.simulator import Fabric, Packet, Tcp
 from lace_sdn.openflow.simulator.packet import Ends, address_fields, icmp_form, port_fields
-from lace_sdn.pipeline.compiler import compile_node, offline_ports, underlay_address
+from lace_sdn.pipeline.compiler import Cluster, NodeCompiler, offline_ports, underlay_address
 from lace_sdn.pipeline.constants import GATEWAY_ETHER, TUNNEL_PORT
 
 if TYPE_CHECKING:
@@ -88,15 +88,15 @@ class Stage:
     ports: Mapping[str, int]
 
     @classmethod
-    def of(cls, state: ClusterState) -> Stage:
-        """Nodes without an underlay address have no bridge."""
-        fabric, ports = Fabric(TUNNEL_PORT), {}
+    def of(cls, state: ClusterState, *, sctp: bool = True) -> Stage:
+        """Nodes without an underlay address have no bridge. ``sctp``: whether datapaths track it by its ports."""
+        cluster, fabric, ports = Cluster.of(state), Fabric(TUNNEL_PORT), {}
         for node in state.nodes:
             address = underlay_address(state, node.name)
             own = offline_ports(state, node.name)
             ports.update(own)
             if address is not None:
-                fabric.add(node.name, address, compile_node(state, node.name, own))
+                fabric.add(node.name, address, NodeCompiler(node.name, sctp=sctp).compile(cluster, own))
         return cls(state, fabric, ports)
 
     def rehearse(self, connection: Connection) -> Rehearsal:

@@ -55,15 +55,15 @@ class Verdict:
     backends: tuple[str, ...] = ()
 
 
-def verdict(state: ClusterState, connection: Connection) -> Verdict:
+def verdict(state: ClusterState, connection: Connection, *, sctp: bool = True) -> Verdict:
     """Allowed inside one network, or if some policy relates the two networks in this direction and is not in conflict.
 
-    A Service may also be used by networks that a ServiceRoutingPolicy admits to it. Raises KeyError for an endpoint or
-    Service that is not in ``state``.
+    A Service may also be used by networks that a ServiceRoutingPolicy admits to it. ``sctp``: whether the datapath tracks it
+    by its ports. Raises KeyError for an endpoint or Service that is not in ``state``.
     """
     source = state.endpoint_by_id[connection.source]
     if connection.service:
-        return _service_verdict(state, source, connection)
+        return _service_verdict(state, source, connection, sctp=sctp)
     allowed = _pod_verdict(state, source, connection)
     return replace(allowed, backends=(connection.destination,)) if allowed.allowed else allowed
 
@@ -78,7 +78,7 @@ def _pod_verdict(state: ClusterState, source: Endpoint, connection: Connection) 
     return network_verdict(state, source.network, destination.network)
 
 
-def _service_verdict(state: ClusterState, source: Endpoint, connection: Connection) -> Verdict:
+def _service_verdict(state: ClusterState, source: Endpoint, connection: Connection, *, sctp: bool) -> Verdict:
     """Who may use the VIP is asked first: a stranger to the Service is not even told that there is no such port."""
     service = state.service_by_id[connection.service]
     for name, addresses in ((source.id, source.addresses), (f"Service {service.id}", service.vips)):
@@ -94,6 +94,9 @@ def _service_verdict(state: ClusterState, source: Endpoint, connection: Connecti
     if port is None:
         what = f"Service {service.id} has no port {connection.protocol} {connection.port}"
         return Verdict(allowed=False, reason=what, is_rejected=connection.protocol is not Protocol.SCTP)
+    if port.protocol is Protocol.SCTP and not sctp:
+        what = f"port SCTP {port.number} of Service {service.id} is not installed"
+        return Verdict(allowed=False, reason=f"{what}: the userspace datapath tracks SCTP without ports")
     return _balanced(state, source, (service, port), connection.family, access)
 
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Lost(NamedTuple):
-    """A (source, destination) that is not installed, because ``winner`` has ``prefix`` for this source already."""
+    """A (source, destination) that is not installed, because ``winner`` has ``prefix`` for this source already.
+
+    ``policy``: one that relates them; there is a row for each.
+    """
 
     policy: str
     source: str
@@ -62,6 +65,7 @@ def resolve(state: ClusterState) -> Relations:
         if accepted:
             reach[network.name] = accepted
         lost.extend(refused)
+    lost = _of_every_policy(state, lost)
     return Relations(reach, tuple(lost), tuple(_conditions(state, lost)), _classes(state, reach))
 
 
@@ -105,6 +109,24 @@ def _accept(
             by = "" if winner == source else accepted[winner]
             lost.append(Lost(policy, source, destination, winner, rivals[winner], by))
     return accepted, lost
+
+
+def _of_every_policy(state: ClusterState, lost: Iterable[Lost]) -> list[Lost]:
+    """The rows, each once for every policy that relates its pair; they come with the oldest."""
+    by_pair = {(each.source, each.destination): each for each in lost}
+    if not by_pair:
+        return []
+    losers = [network for network in state.networks if network.name in {name for _, name in by_pair}]
+    found = []
+    for policy in state.routing_policies:
+        destinations = {each.name for each in losers if selects(policy.destination, each)}
+        sources = {each.name for each in state.networks if destinations and selects(policy.source, each)}
+        found += [
+            each._replace(policy=policy.name)
+            for (source, destination), each in (by_pair.items() if sources else ())
+            if source in sources and destination in destinations
+        ]
+    return found
 
 
 def _conditions(state: ClusterState, lost: Iterable[Lost]) -> Iterable[Condition]:

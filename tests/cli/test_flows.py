@@ -97,13 +97,43 @@ def test_a_table_that_does_not_exist_is_an_error(dummy_switch: DummySwitch, brid
     assert f"no such table: {table}; there are: 0 Classifier, " in said
 
 
-@pytest.mark.parametrize("option", ["--network", "--object"])
-def test_a_filter_that_matches_nothing_says_so(dummy_switch: DummySwitch, bridge: str, option: str) -> None:
-    assert refused(dummy_switch, bridge, option, "bogus", "--table", "Permit") == (
+@pytest.mark.parametrize(
+    ("option", "value"), [("--network", "shop"), ("--object", "Pod db/db-0"), ("--object", "foreign")]
+)
+def test_a_filter_that_matches_nothing_says_so(
+    dummy_switch: DummySwitch, bridge: str, option: str, value: str
+) -> None:
+    """What it names is there, also when it has no flow on this node."""
+    assert refused(dummy_switch, bridge, option, value, "--table", "Affinity") == (
         1,
         "",
-        f"no flow matches {option} bogus --table Permit\n",
+        f"no flow matches {option} {value} --table Affinity\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--network", "shopp", "no such network: shopp; did you mean 'shop'? there are: db, shop"),
+        ("--network", "zz", "no such network: zz; there are: db, shop"),
+        (
+            "--object",
+            "zz",
+            "no such object: zz; expected a part of kind and name, as they stand above each flow",
+        ),
+        (
+            "--object",
+            "shop-use-db",
+            "no such object: shop-use-db; did you mean 'NetworkRoutingPolicy shop-uses-db'",
+        ),
+    ],
+)
+def test_what_a_filter_names_that_does_not_exist_is_an_error(
+    dummy_switch: DummySwitch, bridge: str, option: str, value: str, message: str
+) -> None:
+    status, shown, said = refused(dummy_switch, bridge, option, value)
+    assert (status, shown) == (2, "")
+    assert message in said
 
 
 def test_a_table_of_somebody_elses_flows_can_be_shown(dummy_switch: DummySwitch, bridge: str) -> None:

@@ -288,3 +288,32 @@ def test_why_knows_pods_without_a_common_address_family() -> None:
     result = run("why", "four/pod", "six/pod", "icmp", "-f", str(BOOK / "dual-stack"))
     assert result.exit_code == 1
     assert "no IP addresses in common" in result.output
+
+
+SCTP = ("why", "broad/client", "service/broad/both", "sctp/3868")
+
+
+def test_why_allows_sctp_to_a_vip_where_the_datapath_may_track_it() -> None:
+    result = run(*SCTP, "-f", str(BOOK / "dual-stack-service"))
+    assert (result.exit_code, "over IPv4: allowed" in result.output) == (0, True)
+
+
+def test_why_denies_sctp_to_a_vip_in_a_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lab's datapath is userspace, which has no such port; other ports are as they were."""
+    lab_of(tmp_path, monkeypatch, (BOOK / "dual-stack-service/cluster.yaml").read_text())
+    result = run(*SCTP)
+    assert result.exit_code == 1
+    assert "over IPv4: denied" in result.output
+    assert "port SCTP 3868 of Service broad/both is not installed: " in result.output
+    assert "disagree" not in result.output
+    assert run(*SCTP[:3], "tcp/80").exit_code == 0
+
+
+def test_the_status_of_a_lab_says_what_its_datapath_cannot_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab_of(tmp_path, monkeypatch, (BOOK / "dual-stack-service/cluster.yaml").read_text())
+    said = "Service broad/both: UnsupportedProtocol: SCTP 3868 is not served"
+    assert said in " ".join(run("lab", "status").output.split())
+    (condition,) = json.loads(run("lab", "status", "--json").stdout)["conditions"]
+    assert condition.startswith(said)

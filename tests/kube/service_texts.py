@@ -54,6 +54,10 @@ def pod(name: str, node: str = "node-1", *, ports: str = "", status: str = "", m
     )
 
 
+NINE = pod("nine", status="podIPs: [{ip: 10.0.0.9}, {ip: 'fd00:10::9'}]")
+"""A pod with known addresses."""
+
+
 def service(spec: str = "", name: str = "web", *, vip: str = "10.96.0.1", more: str = "") -> str:
     """A Service of shop for port 80, unless ``spec`` has other ports. ``more``: of its metadata."""
     address = f"clusterIP: {vip}, " if vip else ""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from service_texts import (
+    NINE,
+    WORLD,
     at,
     binding,
     endpoint_slice,
@@ -49,14 +51,31 @@ def test_an_endpoint_of_a_slice_is_the_pod_with_its_address() -> None:
     assert endpoints(found) == ["10.0.0.2:8080 node-1 shop/a", "10.0.1.2:8080 node-2 shop/b"]
 
 
-def test_an_endpoint_may_be_an_address_of_no_pod() -> None:
-    """Its node is what the slice says, else who holds the block of the address, if anybody does."""
-    found = served(
+def test_addresses_that_no_pod_has_are_left_out_and_named_with_their_place() -> None:
+    """Nobody answers there, whatever the slice says of a node or of a pod that is gone or refused."""
+    result = in_world(
         pod("a"),
         service(),
-        endpoint_slice(at("10.0.0.9"), at("10.0.9.9"), at("10.0.9.8", "nodeName: node-3")),
+        endpoint_slice(
+            at("10.0.0.2"), at("10.0.9.9"), at("10.0.9.8", "nodeName: node-3"), at("10.0.0.7", of_pod("gone"))
+        ),
     )
-    assert endpoints(found) == ["10.0.0.9:8080 node-1 -", "10.0.9.8:8080 node-3 -", "10.0.9.9:8080 - -"]
+    assert endpoints(result) == ["10.0.0.2:8080 node-1 shop/a"]
+    assert said(result) == ["shop/web EndpointsReady False EndpointWithoutPod"]
+    line = "".join((WORLD, pod("a"), service())).count("\n") + 6
+    place = f"(x.yaml:{line})"
+    assert result.conditions[0].message == (
+        f'has addresses that no pod of Network "red" has: 10.0.9.9 {place}, 10.0.9.8 {place}, 10.0.0.7 {place}; '
+        "expected addresses of its pods; these are left out"
+    )
+
+
+def test_of_an_address_without_a_pod_that_is_not_in_use_nothing_is_said() -> None:
+    """So a slice looks between the end of a pod and its own next state."""
+    entry = at("10.0.0.7", "conditions: {ready: false}")
+    assert endpoints(served(pod("a"), service(), endpoint_slice(entry, at("10.0.0.2")))) == [
+        "10.0.0.2:8080 node-1 shop/a"
+    ]
 
 
 def test_the_node_of_a_pod_is_where_it_runs() -> None:
@@ -67,8 +86,8 @@ def test_the_node_of_a_pod_is_where_it_runs() -> None:
 
 def test_of_several_addresses_the_first_is_used() -> None:
     """EndpointSlice v1: they are fungible."""
-    found = served(service(), endpoint_slice("{addresses: [10.0.0.9, 10.0.0.8]}"))
-    assert endpoints(found) == ["10.0.0.9:8080 - -"]
+    found = served(NINE, service(), endpoint_slice("{addresses: [10.0.0.9, 10.0.0.8]}"))
+    assert endpoints(found) == ["10.0.0.9:8080 node-1 shop/nine"]
 
 
 def test_a_slice_counts_by_its_label_and_namespace() -> None:
@@ -78,16 +97,17 @@ def test_a_slice_counts_by_its_label_and_namespace() -> None:
         in_lab(endpoint_slice(at("10.0.0.7"))),
         endpoint_slice(at("10.0.0.6"), name="web").replace("kubernetes.io/service-name", "app"),
     ]
-    assert endpoints(served(service(), ours, *others)) == ["10.0.0.9:8080 - -"]
+    assert endpoints(in_world(NINE, service(), ours, *others)) == ["10.0.0.9:8080 node-1 shop/nine"]
 
 
 def test_slices_of_both_families_are_endpoints_of_one_port() -> None:
     found = served(
+        NINE,
         service("clusterIPs: [10.96.0.1, 'fd00:96::1']"),
         endpoint_slice(at("fd00:10::9"), family="IPv6", name="web-6"),
         endpoint_slice(at("10.0.0.9"), name="web-4"),
     )
-    assert endpoints(found) == ["10.0.0.9:8080 - -", "fd00:10::9:8080 - -"]
+    assert endpoints(found) == ["10.0.0.9:8080 node-1 shop/nine", "fd00:10::9:8080 node-1 shop/nine"]
 
 
 def test_slices_of_names_are_passed_over() -> None:
@@ -115,14 +135,74 @@ def test_where_there_are_slices_pods_are_not_selected() -> None:
 def test_ports_belong_together_by_name_and_protocol(ports: str, expected: tuple[list[str], ...]) -> None:
     """Their numbers do not matter; one without number is no port."""
     spec = "ports: [{name: dns, port: 53, protocol: UDP}, {name: web, port: 80}]"
-    found = served(service(spec), endpoint_slice(at("10.0.0.9"), ports=ports))
-    lines = tuple([line.partition(" ")[0] for line in endpoints(found, place)] for place in (0, 1))
+    result = in_world(NINE, service(spec), endpoint_slice(at("10.0.0.9"), ports=ports))
+    lines = tuple([line.partition(" ")[0] for line in endpoints(result, place)] for place in (0, 1))
     assert lines == expected
+    reported = ["shop/web EndpointsReady False SlicePortMissing"]
+    assert said(result) == (reported if [] in lines else [])
+
+
+def test_a_port_that_no_slice_with_endpoints_has_is_said_with_what_they_have() -> None:
+    """Kubernetes joins them by name and protocol, not by number."""
+    spec = "ports: [{name: http, port: 80}, {name: dns, port: 53, protocol: UDP}, {name: web, port: 8080}]"
+    ports = "{port: 80}, {name: http, port: 80, protocol: UDP}, {name: web, port: 8080}, {name: dns}"
+    texts = (NINE, service(spec))
+    line = "".join((WORLD, *texts)).count("\n") + 1
+    assert message(*texts, endpoint_slice(at("10.0.0.9"), ports=ports)) == (
+        'no EndpointSlice has a port of the name and protocol of port UDP 53 "dns", TCP 80 "http"; expected one: '
+        f'EndpointSlice "shop/web-1" (x.yaml:{line}) has TCP 80 without a name, UDP 80 "http", TCP 8080 "web", '
+        'TCP without a number "dns"; until then the port has no endpoint'
+    )
+
+
+@pytest.mark.parametrize(
+    "slices",
+    [
+        (endpoint_slice(ports="{name: other, port: 80}"),),
+        (
+            endpoint_slice(at("10.0.0.9"), ports="{name: http, port: 80}"),
+            endpoint_slice(at("10.0.0.9"), name="web-2", ports=""),
+        ),
+        (
+            endpoint_slice(name="web-2", ports="{name: http, port: 80}"),
+            endpoint_slice(at("10.0.0.9"), ports=""),
+        ),
+    ],
+)
+def test_a_port_that_only_waits_for_endpoints_is_not_spoken_of(slices: tuple[str, ...]) -> None:
+    """No slice with endpoints, or one that has the port."""
+    served(NINE, service("ports: [{name: http, port: 80}]"), *slices)
+
+
+def test_a_slice_of_no_service_is_said() -> None:
+    """With the Services that there are in its Namespace."""
+    typo = endpoint_slice(at("10.0.0.9"), of="wep")
+    nameless = endpoint_slice(at("10.0.0.9"), name="web-2").replace("kubernetes.io/service-name", "app")
+    result = in_world(NINE, service(), service(name="other", vip="10.96.0.2"), typo, in_lab(typo), nameless)
+    assert [(each.name, each.type, each.reason) for each in result.conditions] == [
+        (name, "InUse", "NoService") for name in ("lab/web-1", "shop/web-1", "shop/web-2")
+    ]
+    label, end = "kubernetes.io/service-name", "the EndpointSlice has no effect"
+    unknown = f'label {label} is "wep", which is no Service of Namespace'
+    assert [each.message for each in result.conditions] == [
+        f'{unknown} "lab"; expected one that exists; there is none; {end}',
+        f'{unknown} "shop"; expected "other" or "web"; {end}',
+        f"has no label {label}; expected the name of its Service there; {end}",
+    ]
+
+
+def test_a_slice_of_a_service_that_is_only_not_served_is_not_spoken_of() -> None:
+    """Headless ones have slices too; what is wrong with a refused one is said there."""
+    headless, refused = service(vip="None"), service("ports: [{port: 0}]")
+    assert said(in_world(NINE, headless, endpoint_slice(at("10.0.0.9")))) == []
+    assert len(said(in_world(NINE, refused, endpoint_slice(at("10.0.0.9"))))) == 1
+    broken = in_world(NINE, endpoint_slice(at("10.0.0.9")), "}")
+    assert broken.conditions == ()
 
 
 def test_the_nameless_port_belongs_to_the_nameless_port() -> None:
-    found = served(service(), endpoint_slice(at("10.0.0.9"), ports="{name: '', port: 8080}"))
-    assert endpoints(found) == ["10.0.0.9:8080 - -"]
+    found = served(NINE, service(), endpoint_slice(at("10.0.0.9"), ports="{name: '', port: 8080}"))
+    assert endpoints(found) == ["10.0.0.9:8080 node-1 shop/nine"]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +219,7 @@ def test_what_a_slice_does_not_say_of_an_endpoint_is_as_kubernetes_takes_it(
     conditions: str, expected: tuple[bool, bool, bool]
 ) -> None:
     """Ready, unless it says no; serving as it is ready; not terminating."""
-    found = served(service(), endpoint_slice(at("10.0.0.9", f"conditions: {{{conditions}}}")))
+    found = served(NINE, service(), endpoint_slice(at("10.0.0.9", f"conditions: {{{conditions}}}")))
     assert state_of(found) == expected
 
 
@@ -148,6 +228,7 @@ def test_an_endpoint_that_is_listed_twice_is_one(order: str) -> None:
     """The ready one counts, in whichever slice it stands."""
     first, second = order
     found = served(
+        NINE,
         service(),
         endpoint_slice(at("10.0.0.9", "conditions: {ready: false}"), name=f"web-{first}"),
         endpoint_slice(at("10.0.0.9"), name=f"web-{second}"),
@@ -157,15 +238,17 @@ def test_an_endpoint_that_is_listed_twice_is_one(order: str) -> None:
 
 def test_hints_of_a_slice_are_kept() -> None:
     hints = "hints: {forZones: [{name: a}, {name: b}], forNodes: [{name: c}]}"
-    found = served(service(), endpoint_slice(at("10.0.0.9", hints)))
+    found = served(NINE, service(), endpoint_slice(at("10.0.0.9", hints)))
     assert hints_of(found) == (("a", "b"), ("c",))
 
 
 def test_a_slice_with_hints_gets_no_more() -> None:
     """Where ``trafficDistribution`` asks for them, whoever made the slice has seen to it."""
     hints = "nodeName: node-1, hints: {forZones: [{name: a}]}"
-    found = served(service(NEAR), endpoint_slice(at("10.0.0.9", hints), at("10.0.0.10", "zone: b")))
-    assert [each.for_zones for each in found.ports[0].backends] == [("a",), ()]
+    found = served(
+        NINE, pod("a"), service(NEAR), endpoint_slice(at("10.0.0.9", hints), at("10.0.0.2", "zone: b"))
+    )
+    assert [each.for_zones for each in found.ports[0].backends] == [(), ("a",)]
 
 
 @pytest.mark.parametrize(
@@ -191,15 +274,14 @@ def test_without_traffic_distribution_there_are_no_hints() -> None:
 
 def test_the_zone_that_a_slice_says_counts() -> None:
     """More than that of the node."""
-    found = served(service(NEAR), endpoint_slice(at("10.0.0.9", "nodeName: node-1, zone: south")))
+    found = served(NINE, service(NEAR), endpoint_slice(at("10.0.0.9", "nodeName: node-1, zone: south")))
     assert hints_of(found) == (("south",), ())
 
 
 @pytest.mark.parametrize(("distribution", "nodes"), [("PreferClose", ()), ("PreferSameNode", ("node-3",))])
 def test_without_a_zone_there_is_none_to_hint_at(distribution: str, nodes: tuple[str, ...]) -> None:
     found = served(
-        service(f"trafficDistribution: {distribution}"),
-        endpoint_slice(at("10.0.0.9", "nodeName: node-3")),
+        pod("a", "node-3"), service(f"trafficDistribution: {distribution}"), endpoint_slice(at("10.0.0.2"))
     )
     assert hints_of(found) == ((), nodes)
 
@@ -209,10 +291,10 @@ def test_a_pod_that_a_slice_names_is_the_endpoint() -> None:
     assert endpoints(found) == ["10.0.0.2:8080 node-1 shop/a"]
 
 
-def test_a_pod_that_does_not_exist_leaves_its_address() -> None:
-    """It may be gone already, or refused."""
-    found = served(service(), endpoint_slice(at("10.0.0.9", of_pod("gone"))))
-    assert endpoints(found) == ["10.0.0.9:8080 - -"]
+def test_a_pod_that_is_not_known_leaves_its_address() -> None:
+    """Whoever has it now is the endpoint."""
+    found = served(NINE, service(), endpoint_slice(at("10.0.0.9", of_pod("gone"))))
+    assert endpoints(found) == ["10.0.0.9:8080 node-1 shop/nine"]
 
 
 def test_an_address_that_its_pod_does_not_have_is_left_out() -> None:
@@ -230,10 +312,11 @@ def test_endpoints_in_another_network_are_left_out_and_named_with_it() -> None:
     result = in_world(
         to_blue,
         pod("a"),
+        NINE.replace("app: web", "app: db"),
         service(),
         endpoint_slice(at("10.1.0.2", of_pod("a")), at("10.1.0.7"), at("172.16.0.1"), at("10.0.0.9")),
     )
-    assert endpoints(result) == ["10.0.0.9:8080 - -"]
+    assert endpoints(result) == ["10.0.0.9:8080 node-1 shop/nine"]
     assert said(result) == ["shop/web EndpointsReady False ForeignEndpoints"]
     assert result.conditions[0].message == (
         'has endpoints elsewhere: Pod "shop/a" in Network "blue", 10.1.0.7 in Network "blue", 172.16.0.1 in no pod network; '
@@ -259,11 +342,12 @@ def test_of_many_foreign_endpoints_a_few_are_named() -> None:
 
 def test_endpoints_of_a_family_without_a_cluster_ip_are_not_used_and_that_is_said() -> None:
     result = in_world(
+        NINE,
         service(),
         endpoint_slice(at("10.0.0.9")),
         endpoint_slice(at("fd00:10::9"), family="IPv6", name="web-6"),
     )
-    assert endpoints(result) == ["10.0.0.9:8080 - -"]
+    assert endpoints(result) == ["10.0.0.9:8080 node-1 shop/nine"]
     assert said(result) == ["shop/web EndpointsReady False EndpointFamily"]
     assert result.conditions[0].message == (
         "has endpoints of IPv6 and only an IPv4 cluster IP (10.96.0.1); expected endpoints of IPv4; "
@@ -302,6 +386,8 @@ def test_what_is_wrong_with_a_slice_is_said_by_its_field(text: str, field: str, 
 
 
 def test_a_bad_slice_does_not_spoil_the_others() -> None:
-    result = in_world(service(), endpoint_slice(at("ten")), endpoint_slice(at("10.0.0.9"), name="web-2"))
-    assert endpoints(result) == ["10.0.0.9:8080 - -"]
+    result = in_world(
+        NINE, service(), endpoint_slice(at("ten")), endpoint_slice(at("10.0.0.9"), name="web-2")
+    )
+    assert endpoints(result) == ["10.0.0.9:8080 node-1 shop/nine"]
     assert [each.consequence for each in result.problems] == ["the object is left out"]

@@ -197,9 +197,54 @@ def test_of_two_services_with_one_cluster_ip_the_older_keeps_it() -> None:
     assert problem.found.startswith('"10.96.0.1" is the address of Service "shop/b" (x.yaml:')
 
 
-def test_of_two_services_of_one_age_the_first_by_name_keeps_the_cluster_ip() -> None:
+@pytest.mark.parametrize("age", ["", older("1")])
+def test_of_two_services_of_one_age_the_first_by_name_keeps_the_cluster_ip(age: str) -> None:
     """In whatever order they are written."""
-    assert names(in_world(service(name="b"), service(name="a"))) == ["shop/a"]
+    assert names(in_world(service(name="b", more=age), service(name="a", more=age))) == ["shop/a"]
+
+
+@pytest.mark.parametrize(
+    ("ages", "why"),
+    [
+        ((older("1"), older("2")), "it is older, by creationTimestamp"),
+        (("", older("1")), "it is older, for it has no creationTimestamp"),
+        ((older("1"), older("1")), "both have one creationTimestamp, and its name sorts first"),
+        (("", ""), "neither has a creationTimestamp, and its name sorts first"),
+    ],
+)
+def test_who_loses_a_cluster_ip_is_told_why_the_other_keeps_it(ages: tuple[str, str], why: str) -> None:
+    (problem,) = in_world(service(name="a", more=ages[0]), service(name="b", more=ages[1])).problems
+    assert problem.subject == 'Service "shop/b"'
+    assert problem.found.endswith(f", which keeps it: {why}")
+
+
+def test_who_keeps_a_cluster_ip_is_told_who_else_claims_it() -> None:
+    """It is served as it was without them."""
+    texts = (service(name="a"), service(name="b"), service(name="c"))
+    result = in_world(*texts)
+    first = WORLD.count("\n") + 3
+    second, third = (first + step * texts[0].count("\n") for step in (1, 2))
+    (condition,) = result.conditions
+    assert (condition.name, condition.status, condition.reason) == ("shop/a", False, "ClusterIPClaimed")
+    assert condition.message == (
+        f'its cluster IP is claimed too: 10.96.0.1 by Service "shop/b" (x.yaml:{second}), '
+        f'10.96.0.1 by Service "shop/c" (x.yaml:{third}); '
+        "expected an address of its own for each; this Service keeps it and is served as before"
+    )
+    assert result.state == in_world(texts[0]).state
+
+
+def test_who_claims_the_address_of_a_node_or_pod_is_told_alone() -> None:
+    assert in_world(service(vip="192.0.2.2"), service(name="b", vip="10.0.0.77")).conditions == ()
+
+
+@pytest.mark.parametrize("value", ["envoy", "''"])
+def test_a_service_that_another_proxy_serves_is_left_to_it(value: str) -> None:
+    """kube-proxy does the same; its address is free, its slices are its own."""
+    label = f", labels: {{service.kubernetes.io/service-proxy-name: {value}}}"
+    entry = endpoint_slice("{addresses: [172.16.0.1]}", of="a")
+    result = in_world(service(name="a", more=label), entry, service(name="b"))
+    assert (names(result), said(result)) == (["shop/b"], [])
 
 
 def test_a_service_that_loses_one_cluster_ip_holds_none() -> None:
@@ -320,9 +365,6 @@ def test_ports_of_sctp_are_not_served_by_userspace_datapaths_and_that_is_said() 
         "UnsupportedProtocol",
     )
     assert "SCTP 81, 82 is not served" in condition.message
-
-
-def test_where_no_port_is_of_sctp_nothing_is_unsupported() -> None:
     assert unsupported_protocols(ClusterState()) == ()
     assert unsupported_protocols(in_world(service()).state) == ()
 

@@ -155,6 +155,33 @@ def test_a_selected_pod_in_another_network_is_left_out_and_named() -> None:
     assert 'Pod "shop/b" in Network "blue"' in result.conditions[0].message
 
 
+def on_host(name: str, status: str = "") -> str:
+    return pod(name, status=status).replace("nodeName", "hostNetwork: true, nodeName")
+
+
+def test_a_service_that_selects_only_pods_on_the_network_of_their_node_says_so() -> None:
+    result = in_world(on_host("b", "phase: Running"), on_host("a"), service(SELECTING))
+    assert endpoints(result) == []
+    assert said(result) == ["shop/web EndpointsReady False HostNetwork"]
+    assert result.conditions[0].message == (
+        'all selected pods have hostNetwork: Pod "shop/a", Pod "shop/b"; expected pods of Network "red"; '
+        "until then the Service has no endpoint"
+    )
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        (on_host("b"), pod("a")),
+        (on_host("b", "phase: Succeeded"), on_host("a", "phase: Pending")),
+        (on_host("b").replace("app: web", "app: db"),),
+    ],
+)
+def test_pods_on_the_network_of_their_node_are_else_no_matter(others: tuple[str, ...]) -> None:
+    """Beside other pods, ended or not yet running, or not selected."""
+    served(*others, service(SELECTING))
+
+
 def test_pods_that_come_and_go_change_nothing_else() -> None:
     """The endpoints that stay are the same."""
     before = built(WORLD, pod("a"), pod("b"), service(SELECTING))

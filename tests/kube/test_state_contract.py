@@ -149,7 +149,9 @@ def _of_backends(state: ClusterState, service: Service, backends: tuple[Backend,
         if not any(each.address in prefix for prefix in prefixes):
             yield f"{each.address} of {service.id} lies outside {service.network}"
         pod = state.endpoint_by_id.get(each.pod)
-        if each.pod and (pod is None or pod.network != service.network or pod.node != each.node):
+        if pod is not None and each.address not in pod.addresses:
+            yield f"{each.address} of {service.id} is none of {each.pod}"
+        if pod is None or pod.network != service.network or pod.node != each.node:
             yield f"{each.pod} of {service.id} is no pod of {service.network} on {each.node}"
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lace_sdn.kube.manifests import read
-from lace_sdn.lab import LabError, processes, underlay
-from lace_sdn.lab.desired import after_recreation
+from lace_sdn.lab import LabError, names, processes, underlay
+from lace_sdn.lab.desired import after_recreation, next_state
 from lace_sdn.lab.files import generations, publish, scenario
 from lace_sdn.lab.pods import Pod, change
 from lace_sdn.model.objects import Node
@@ -131,3 +131,12 @@ def test_a_missing_program_is_named_with_what_installs_it() -> None:
 def test_a_program_that_fails_is_reported_with_what_it_said() -> None:
     with pytest.raises(LabError, match="failed with status 3: because"):
         processes.run(["sh", "-c", "echo because >&2; exit 3"])
+
+
+def test_a_lab_says_what_its_userspace_datapath_cannot_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``lab up`` and ``lab apply`` print the conditions of the next state."""
+    monkeypatch.setattr(names, "RUN_ROOT", tmp_path)
+    found = next_state(names.Lab("lab"), BOOK / "dual-stack-service" / "cluster.yaml")
+    assert [(each.name, each.reason) for each in found.conditions] == [("broad/both", "UnsupportedProtocol")]

@@ -83,6 +83,41 @@ def test_the_older_policy_keeps_the_prefix_and_the_other_says_so() -> None:
     assert "twin" in condition.message
 
 
+def test_every_policy_that_relates_a_lost_pair_says_so() -> None:
+    """Each lists all that it lost, and nothing of what others lost."""
+    twin, other = pods("twin", 9, "10.1.0.0/16"), pods("other", 10, "10.9.0.0/16")
+    found = resolve(
+        state(
+            [A, B, other, twin],
+            RoutingPolicy("1-first", named("a"), named("twin"), "2026-01-01T00:00:00Z"),
+            RoutingPolicy("2-second", named("a"), NetworkSelector(), "2026-02-01T00:00:00Z"),
+            RoutingPolicy("3-third", named("a"), named("b"), "2026-03-01T00:00:00Z"),
+            RoutingPolicy("4-back", named("b"), named("a"), "2026-04-01T00:00:00Z"),
+        )
+    )
+    assert {name: set(reached) for name, reached in found.reach.items()} == {
+        "a": {"a", "other", "twin"},
+        "b": {"a"},
+    }
+    assert [each.name for each in found.conditions] == ["2-second", "3-third"]
+    assert len({each.message for each in found.conditions}) == 1
+    assert found.conditions[0].message.count("a -> b: ") == 1
+    assert {(each.policy, each.source, each.destination) for each in found.lost} == {
+        ("2-second", "a", "b"),
+        ("3-third", "a", "b"),
+    }
+
+
+def test_a_pair_of_external_networks_is_lost_by_nobody() -> None:
+    """It was never related: here two such networks have one prefix, and the policy selects both on both sides."""
+    one, two = outside("one", 20, "192.0.2.0/24", out="1"), outside("two", 21, "192.0.2.0/24", out="1")
+    both = having("out", Operator.EXISTS)
+    found = resolve(
+        state([A, one, two], RoutingPolicy("p", both, both), RoutingPolicy("q", named("a"), both))
+    )
+    assert {(each.policy, each.source, each.destination) for each in found.lost} == {("q", "a", "two")}
+
+
 def test_within_one_policy_the_name_of_the_network_decides() -> None:
     twins = [pods("y", 8, "10.9.0.0/16"), pods("x", 9, "10.9.0.0/16")]
     found = resolve(state([A, *twins], RoutingPolicy("p", named("a"), NetworkSelector())))
