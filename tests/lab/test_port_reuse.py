@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,17 +25,26 @@ AT_ONCE = struct.pack("ii", 1, 0)
 """Linger of no time: the connection ends with a reset, so its port is free at once (socket(7))."""
 
 
-def _connect(lab: Lab, target: tuple[str, int], *, resets: bool) -> str:
-    """Who answers; the connection is over then."""
+def _open(lab: Lab, target: tuple[str, int], port: int, *, resets: bool) -> socket.socket:
+    """A connection of the client from ``port``, before anybody has answered; ``resets``: how it will end."""
     with netns.inside(lab.pod_namespace(CLIENT)):
         stream = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET)
-    with stream:
+    try:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if resets:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         stream.settimeout(PATIENCE)
-        stream.bind(("", CLIENT_PORT + (not resets)))
+        stream.bind(("", port))
         stream.connect(target)
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def _connect(lab: Lab, target: tuple[str, int], *, resets: bool) -> str:
+    """Who answers; the connection is over then."""
+    with _open(lab, target, CLIENT_PORT + (not resets), resets=resets) as stream:
         name = stream.recv(100)
         if not resets:
             stream.shutdown(socket.SHUT_WR)
@@ -81,22 +91,13 @@ def test_one_port_for_a_vip_and_its_endpoints_at_once(
 ) -> None:
     targets = _targets(bring(standing, HAIRPIN), family)
     order = sorted(targets, key=lambda each: (each[1] == 8080) is not direct_first)
-    streams = []
-    try:
+    with ExitStack() as stack:
+        streams = []
         for target in order:
-            with netns.inside(standing.pod_namespace(CLIENT)):
-                stream = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET)
+            stream = stack.enter_context(_open(standing, target, CLIENT_PORT, resets=True))
             streams.append((target, stream))
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
-            stream.settimeout(PATIENCE)
-            stream.bind(("", CLIENT_PORT))
-            stream.connect(target)
             assert stream.recv(100).decode().strip() in targets[target]
         for _ in range(3):
             for target, stream in streams:
                 stream.sendall(b"still there?")
                 assert stream.recv(100).decode().strip() in targets[target]
-    finally:
-        for _, stream in streams:
-            stream.close()

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from service_states import namespace_labels, served_states, service_connections, service_policies
 from states import network_labels
+from test_updates import Change, install_one_by_one
 from vips import Talk, passes, sent_by, talk
 
 from lace_sdn.controller.stale_endpoints import leave
@@ -36,15 +37,6 @@ LAW = settings(
     max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 MOST = 30
-
-
-@dataclass(frozen=True)
-class Change:
-    """Two states with the same nodes and pods, and the order in which nodes learn of the second."""
-
-    old: ClusterState
-    new: ClusterState
-    order: tuple[str, ...]
 
 
 @st.composite
@@ -145,13 +137,6 @@ def outlives(change: Change, connection: Connection) -> bool:
 
 def is_allowed(state: ClusterState, connection: Connection) -> bool:
     return connection.service in state.service_by_id and verdict(state, connection).allowed
-
-
-def install_one_by_one(stage: Stage, change: Change) -> Iterator[str]:
-    wanted = programs(change.new)
-    for node in change.order:
-        stage.wires.install(node, wanted[node])
-        yield node
 
 
 @LAW
