@@ -28,7 +28,7 @@ RESERVED: Final[Mapping[Prefix, str]] = {
     for text, why in {
         "0.0.0.0/8": "this host",
         "127.0.0.0/8": "loopback",
-        "169.254.0.0/16": "link-local, with the pods' gateway 169.254.0.1",
+        "169.254.0.0/16": "link-local, with the pods' gateway 169.254.127.1",
         "224.0.0.0/4": "multicast",
         "240.0.0.0/4": "reserved, with broadcast",
         "::/128": "no address",

@@ -25,7 +25,7 @@ TUNNEL_OVERHEAD = 50
 """Geneve without options over IPv4: 20 IPv4, 8 UDP, 8 Geneve, 14 inner Ethernet (RFC 8926)."""
 POD_MTU = UNDERLAY_MTU - TUNNEL_OVERHEAD
 GATEWAY_MAC = "0a:00:00:00:00:01"
-GATEWAYS = {socket.AF_INET: "169.254.0.1", socket.AF_INET6: "fe80::1"}
+GATEWAYS = {socket.AF_INET: "169.254.127.1", socket.AF_INET6: "fe80::1"}
 POD_DEVICE = "eth0"
 NODE_UPLINK = "phy0"
 """The node's end of its cable to the underlay, a port of its br-phy."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
         Allocation,
         BindingPolicy,
         Endpoint,
+        ExternalHost,
+        HostPod,
         Namespace,
         Network,
         Node,
@@ -27,7 +29,7 @@ class ClusterState:
     """All objects, each tuple in order of (namespace,) name; names are unique, keys of networks too.
 
     The node and network of every endpoint, allocation and service exist; an endpoint's addresses lie in its network's
-    prefixes. No two services share a VIP, and no VIP lies in the prefix of a pod network.
+    prefixes. No two services share a VIP or a NodePort, and no VIP lies in the prefix of a pod network.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -39,6 +41,8 @@ class ClusterState:
     endpoints: tuple[Endpoint, ...] = ()
     allocations: tuple[Allocation, ...] = ()
     services: tuple[Service, ...] = ()
+    host_pods: tuple[HostPod, ...] = ()
+    external_hosts: tuple[ExternalHost, ...] = ()
 
     @cached_property
     def network_by_name(self) -> Mapping[str, Network]:
@@ -55,6 +59,10 @@ class ClusterState:
     @cached_property
     def service_by_id(self) -> Mapping[str, Service]:
         return {service.id: service for service in self.services}
+
+    @cached_property
+    def external_host_by_name(self) -> Mapping[str, ExternalHost]:
+        return {host.name: host for host in self.external_hosts}
 
     @cached_property
     def namespace_by_name(self) -> Mapping[str, Namespace]:

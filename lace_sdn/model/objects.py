@@ -150,10 +150,36 @@ class Pod:
     uid: str = ""
     ready: bool = True
     terminating: bool = False
+    probes: tuple[int, ...] = ()
+    """TCP ports that the kubelet calls: of liveness, readiness and startup probes and of hooks, in order."""
 
     @property
     def id(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class HostPod:
+    """A pod on its node's own network: its addresses are the node's, ``ports`` are those it declares."""
+
+    namespace: str
+    name: str
+    node: str
+    ports: tuple[Port, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalHost:
+    """A host outside the cluster, on the underlay, as the lab has them. It sends what is for pods to the Node ``gateway``."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    ports: tuple[Port, ...] = ()
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +194,8 @@ class Endpoint:
     mac: str
     ports: tuple[Port, ...] = ()
     labels: Labels = NO_LABELS
+    probes: tuple[int, ...] = ()
+    """TCP ports that its node's own processes may call; none where another local pod has its address already."""
 
     @property
     def id(self) -> str:
@@ -204,19 +232,25 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """A port of a Service's VIPs. ``backends`` of both families, in order of (IP version, address, port), each pair once."""
+    """A port of a Service's VIPs. ``backends`` of both families, in order of (IP version, address, port), each pair once.
+
+    ``node_port``: the port of every node's addresses that leads here; 0 for none.
+    """
 
     protocol: Protocol
     number: int
     name: str = ""
     backends: tuple[Backend, ...] = ()
+    node_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """A Service with a VIP, in the one network that its backends are in. ``vips``: its cluster IPs, one a family, IPv4 first.
 
-    ``affinity_seconds``: 0 for none. ``is_local``: ``internalTrafficPolicy`` is Local. Ports in order of (number, protocol).
+    ``affinity_seconds``: 0 for none. ``is_local``: ``internalTrafficPolicy`` is Local. ``is_local_by_node_port``:
+    ``externalTrafficPolicy`` is Local. Ports in order of (number, protocol). In an external network, its backends are underlay
+    addresses.
     """
 
     namespace: str
@@ -227,6 +261,7 @@ class Service:
     affinity_seconds: int = 0
     is_local: bool = False
     created: str = ""
+    is_local_by_node_port: bool = False
 
     @property
     def id(self) -> str:

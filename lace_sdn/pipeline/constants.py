@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from lace_sdn.openflow.match import parse_mac
@@ -11,13 +11,13 @@ SECOND_ZONE: Final = 0x8000
 """Added to a pod's ofport: the zone of its connections to itself through a VIP, in its part as the server."""
 
 HAIRPIN_SOURCE: Final[dict[int, IPv4Address | IPv6Address]] = {
-    4: IPv4Address("169.254.0.253"),
-    6: IPv6Address("64:ff9b:1::a9fe:fd"),
+    4: IPv4Address("169.254.127.253"),
+    6: IPv6Address("64:ff9b:1::a9fe:7ffd"),
 }
 """By IP version: whom a pod sees that calls itself through a VIP. RFC 8215: 64:ff9b:1::/48 is for local translation."""
 TWIN_SOURCE: Final[dict[int, IPv4Address | IPv6Address]] = {
-    4: IPv4Address("169.254.0.252"),
-    6: IPv6Address("64:ff9b:1::a9fe:fc"),
+    4: IPv4Address("169.254.127.252"),
+    6: IPv6Address("64:ff9b:1::a9fe:7ffc"),
 }
 """By IP version: whom an endpoint sees when its client, of another network, has the endpoint's own address."""
 
@@ -27,12 +27,33 @@ REJECTED_OCTETS: Final = 1280
 LAST_POD_PORT: Final = 0x6FFF
 """Pods' ofports are 1..28671: an ofport is also the conntrack zone of its pod, zones above have other uses."""
 TUNNEL_PORT: Final = 0x7000
+GATEWAY_PORT: Final = 0x7001
+"""The way to the node's own network stack and by it to the world; also the zone of connections that come in by it."""
+GATEWAY_INTERFACE: Final = "lace-gw0"
 
 GATEWAY_MAC: Final = "0a:00:00:00:00:01"
 """The MAC of the gateway that every pod of every network sees."""
 GATEWAY_ETHER: Final = parse_mac(GATEWAY_MAC)
-GATEWAY_IPV4: Final = IPv4Address("169.254.0.1")
+GATEWAY_IPV4: Final = IPv4Address("169.254.127.1")
 GATEWAY_IPV6: Final = IPv6Address("fe80::1")
+
+HOST_MAC: Final = "0a:00:00:00:00:02"
+"""The MAC of ``GATEWAY_INTERFACE``, as the bridge sees the node's own network stack."""
+HOST_ADDRESS: Final[dict[int, IPv4Address | IPv6Address]] = {
+    4: IPv4Address("169.254.127.2"),
+    6: IPv6Address("64:ff9b:1::a9fe:7f02"),
+}
+"""By IP version: of ``GATEWAY_INTERFACE``; nobody in a network can reach it."""
+NODE_PORT_ADDRESS: Final[dict[int, IPv4Address | IPv6Address]] = {
+    4: IPv4Address("169.254.127.3"),
+    6: IPv6Address("64:ff9b:1::a9fe:7f03"),
+}
+"""By IP version: what the node's stack puts in place of its own address for the bridge, when a NodePort is called."""
+OUTWARD_SOURCES: Final[dict[int, IPv4Network | IPv6Network]] = {
+    4: IPv4Network("169.254.0.0/17"),
+    6: IPv6Network("64:ff9b:1::a9fe:0/113"),
+}
+"""By IP version: a pod is seen by its node's stack as the address here whose low 15 bits are its ofport."""
 
 TUNNEL_SOURCE: Final = parse_mac("0e:00:00:00:00:00")
 """Inner source MAC of a routed frame in a tunnel: the low 24 bits are the key of the source network."""

@@ -165,7 +165,7 @@ def a_network(spec: str) -> Manifests:
         ("224.0.0.0/8", "224.0.0.0/4 (multicast)"),
         ("240.0.0.0/8", "240.0.0.0/4 (reserved, with broadcast)"),
         ("0.0.0.0/16", "0.0.0.0/8 (this host)"),
-        ("169.254.0.0/24", "169.254.0.0/16 (link-local, with the pods' gateway 169.254.0.1)"),
+        ("169.254.0.0/24", "169.254.0.0/16 (link-local, with the pods' gateway 169.254.127.1)"),
         ("126.0.0.0/7", "127.0.0.0/8 (loopback)"),
         ("::/64", "::/128 (no address), ::1/128 (loopback), ::ffff:0:0/96 (IPv4-mapped)"),
         ("fe80::/64", "fe80::/10 (link-local, with the pods' gateway fe80::1)"),

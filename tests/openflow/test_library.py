@@ -103,11 +103,11 @@ FLOWS: list[tuple[str, Callable[[], bytes]]] = [
         ),
     ),
     (
-        f"table=2, priority=6,arp,dl_src={MAC},arp_tpa=169.254.0.1,arp_op=1 actions=set_field:{MAC}->arp_sha,IN_PORT",
+        f"table=2, priority=6,arp,dl_src={MAC},arp_tpa=169.254.127.1,arp_op=1 actions=set_field:{MAC}->arp_sha,IN_PORT",
         lambda: added(
             2,
             6,
-            {"eth_src": MAC, "eth_type": 0x806, "arp_tpa": "169.254.0.1", "arp_op": 1},
+            {"eth_src": MAC, "eth_type": 0x806, "arp_tpa": "169.254.127.1", "arp_op": 1},
             [library.OFPActionSetField(arp_sha=MAC), library.OFPActionOutput(number.OFPP_IN_PORT, 0)],
         ),
     ),
