@@ -13,7 +13,8 @@ from lace_sdn.cli.running_lab import LAB, running
 from lace_sdn.cli.source import EXISTING, known, ledger_of, silently_built
 from lace_sdn.pipeline.rehearsal import Stage
 from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
-from lace_sdn.policy.oracle import SERVICE_PREFIX, Connection, verdict
+from lace_sdn.policy.ends import SERVICE_PREFIX
+from lace_sdn.policy.oracle import Connection, verdict
 from lace_sdn.policy.reachability import parse_probe, probe_name, shared_families
 
 if TYPE_CHECKING:

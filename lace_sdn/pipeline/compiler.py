@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, program
 from lace_sdn.pipeline.endpoints import LocalEndpoint
 from lace_sdn.pipeline.fixed import Fixed
+from lace_sdn.pipeline.outside_units import OutsideScope, outside_units
 from lace_sdn.pipeline.relation_rows import (
     ClassDestination,
     ClassMember,
@@ -22,8 +23,10 @@ from lace_sdn.pipeline.relation_rows import (
     OwnNetwork,
 )
 from lace_sdn.pipeline.service_units import ServiceScope, backends_by_node, service_units
-from lace_sdn.pipeline.tunnels import Peer, RemoteRoute, TunnelArrival
+from lace_sdn.pipeline.tunnels import EntryReturn, Peer, RemoteRoute, TunnelArrival
 from lace_sdn.pipeline.unit import GroupUnit
+from lace_sdn.policy.external import Outside, outside
+from lace_sdn.policy.numbers import numbers
 from lace_sdn.policy.relations import Relations, resolve
 from lace_sdn.policy.services import ServiceAccess, resolve_services
 
@@ -50,6 +53,8 @@ class Cluster:
     """By network: (block or single address, node)."""
     backed_on: Mapping[str, tuple[Backed, ...]]
     """By node: endpoints of Services that are pods there."""
+    outside: Outside
+    node_numbers: Mapping[str, int]
 
     @classmethod
     def of(cls, state: ClusterState) -> Cluster:
@@ -75,6 +80,8 @@ class Cluster:
             {node: tuple(each) for node, each in by_node.items()},
             {network: tuple(each) for network, each in homes.items()},
             backends_by_node(state),
+            outside(state.networks),
+            numbers(node.name for node in state.nodes),
         )
 
 
@@ -139,7 +146,8 @@ def units(cluster: Cluster, node: str, ports: Mapping[str, int], *, sctp: bool) 
     scope = Scope.of(cluster, node, local)
     for name in sorted(scope.local):
         network = networks[name]
-        yield OwnNetwork(name, network.key, network.prefixes)
+        if not network.is_external:
+            yield OwnNetwork(name, network.key, network.prefixes)
         yield TunnelArrival(name, network.key)
     yield from _relations(scope, networks)
     yield from _remote(cluster, node, scope)
@@ -147,6 +155,11 @@ def units(cluster: Cluster, node: str, ports: Mapping[str, int], *, sctp: bool) 
     if place is not None:
         hosted = {each.id: (each, ports[each.id]) for each in local}
         yield from service_units(scope.services, cluster.state, place, hosted, sctp=sctp)
+        concerned = scope.initiators | scope.responders
+        beyond = OutsideScope(
+            cluster.state, cluster.outside, cluster.access, concerned, scope.services.usable
+        )
+        yield from outside_units(beyond, place, hosted)
 
 
 @dataclass(frozen=True)
@@ -154,6 +167,9 @@ class Scope:
     """The part of the relations that concerns a node: its networks, and who is at the other end of their relations."""
 
     local: frozenset[str]
+    """Networks with pods here, and external ones that initiate: every node is one of their ways in."""
+    outside: frozenset[str]
+    """The external ones among them."""
     outbound: tuple[PolicyClass, ...]
     """Classes of local networks: all they reach counts."""
     inbound: tuple[PolicyClass, ...]
@@ -163,15 +179,30 @@ class Scope:
     @classmethod
     def of(cls, cluster: Cluster, node: str, hosted: Sequence[Endpoint]) -> Scope:
         """``hosted``: the endpoints of ``node`` that have a port."""
-        local = frozenset(endpoint.network for endpoint in hosted)
+        beyond = _initiating(cluster)
+        local = beyond.union(endpoint.network for endpoint in hosted)
         ids = {endpoint.id for endpoint in hosted}
         backed = tuple(each for each in cluster.backed_on.get(node, ()) if each.backend.pod in ids)
         classes = cluster.relations.classes
         return cls(
             local,
+            beyond,
             tuple(each for each in classes if not local.isdisjoint(each.members)),
             tuple(each for each in classes if not local.isdisjoint(each.reach)),
-            ServiceScope.of(cluster.access, cluster.state.services, local, backed),
+            ServiceScope.of(cluster.access, cluster.state, local, backed),
+        )
+
+    @property
+    def is_entered_elsewhere(self) -> bool:
+        """Whether the world outside may start connections to pods here, which then came in by any node."""
+        inside = self.local - self.outside
+        return any(
+            not (self.outside.isdisjoint(each.members) or inside.isdisjoint(each.reach))
+            for each in self.inbound
+        ) or any(
+            not self.outside.isdisjoint(each.members)
+            and any(each.admits(service) for service in self.services.hosted if service.network in inside)
+            for each in self.services.inbound
         )
 
     @property
@@ -181,6 +212,17 @@ class Scope:
     @property
     def responders(self) -> frozenset[str]:
         return self.local.union(self.services.responders, *(each.reach for each in self.outbound))
+
+
+def _initiating(cluster: Cluster) -> frozenset[str]:
+    """External networks that may start connections by some policy, or use Services of their own."""
+    by_policy = {name for each in cluster.relations.classes for name in each.members}
+    by_service_policy = {name for each in cluster.access.classes for name in each.members}
+    own = {service.network for service in cluster.state.services}
+    members = by_policy | by_service_policy | own
+    return frozenset(
+        each.name for each in cluster.state.networks if each.is_external and each.name in members
+    )
 
 
 def _relations(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Unit]:
@@ -195,7 +237,7 @@ def _relations(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Unit]:
         for name, policy in each.reach.items():
             network = networks[name]
             # A network's rows for itself come first: rows of its class for it serve the other members only.
-            if senders - {name}:
+            if senders - {name} and not network.is_external:
                 yield ClassDestination(each.number, policy, name, network.key, network.prefixes)
             others = senders if name not in scope.local else set(each.members)
             if others - {name}:
@@ -211,13 +253,19 @@ def _class_members(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Un
 
 def _remote(cluster: Cluster, node: str, scope: Scope) -> Iterator[Unit]:
     networks = cluster.state.network_by_name
-    peers: dict[str, Address] = {}
+    peers: set[str] = set()
     for name in sorted(scope.initiators | scope.responders):
         for prefix, home in cluster.homes_of.get(name, ()):
             address = underlay_address(cluster.state, home)
             if home == node or address is None:
                 continue
-            peers[home] = address
+            peers.add(home)
             yield RemoteRoute(name, networks[name].key, prefix, home, address)
-    for home, address in sorted(peers.items()):
-        yield Peer(home, address)
+    if scope.is_entered_elsewhere:
+        peers |= cluster.node_numbers.keys() - {node}
+    for home in sorted(peers):
+        address = underlay_address(cluster.state, home)
+        if address is not None:
+            yield Peer(home, cluster.node_numbers[home], address)
+            if scope.is_entered_elsewhere:
+                yield EntryReturn(home, cluster.node_numbers[home], address)

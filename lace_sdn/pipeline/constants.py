@@ -37,6 +37,8 @@ GATEWAY_ETHER: Final = parse_mac(GATEWAY_MAC)
 GATEWAY_IPV4: Final = IPv4Address("169.254.127.1")
 GATEWAY_IPV6: Final = IPv6Address("fe80::1")
 
+HOST_KEY: Final = 1 << 24
+"""In place of a network key: the node itself, as far as it may do what no policy says. No network has it (24 bits)."""
 HOST_MAC: Final = "0a:00:00:00:00:02"
 """The MAC of ``GATEWAY_INTERFACE``, as the bridge sees the node's own network stack."""
 HOST_ADDRESS: Final[dict[int, IPv4Address | IPv6Address]] = {
@@ -55,6 +57,8 @@ OUTWARD_SOURCES: Final[dict[int, IPv4Network | IPv6Network]] = {
 }
 """By IP version: a pod is seen by its node's stack as the address here whose low 15 bits are its ofport."""
 
+TUNNELS_UDP_PORT: Final = 6081
+"""Of Geneve (RFC 8926 section 3.3). No pod may speak to it: nodes take each other's tunnels by their address alone."""
 TUNNEL_SOURCE: Final = parse_mac("0e:00:00:00:00:00")
 """Inner source MAC of a routed frame in a tunnel: the low 24 bits are the key of the source network."""
 TUNNEL_SOURCE_MASK: Final = parse_mac("ff:ff:ff:00:00:00")
@@ -72,9 +76,14 @@ class Priority:
     OWN_PREFIX = 400
     CLASS_PREFIX = 200
     ROUTE = 100
+    OUTWARD = 320
     OWN_CONNECTION = 310
     OWN_ADDRESS = 300
+    NODE_PORT_OF_PODS = 240
+    NODE_PORT_OF_OWN = 230
+    NODE_PORT = 220
     DROP = 210
+    RELATED = 205
     SHARED_REPLIES = 195
     DATAGRAM = 195
     ESTABLISHED = 190

@@ -45,6 +45,8 @@ from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
     DESTINATION_TYPE,
     DESTINATION_ZONE,
+    ENTERED,
+    ENTRY,
     HAIRPIN,
     INITIATOR,
     INITIATOR_CLASS,
@@ -85,9 +87,10 @@ PARTIES = (
     SOURCE_NETWORK.copy_to(INITIATOR),
     DESTINATION_NETWORK.copy_to(RESPONDER),
     SERVICE_PORT.copy_to(THROUGH),
+    ENTRY.copy_to(ENTERED),
 )
 ADMIT = (ADMITTED.set(1), *PARTIES)
-"""What a commit writes: the connection is admitted, who started it to whom, and through which Service (ovs-actions(7), exec)."""
+"""What a commit writes: it is admitted, who started it to whom, by which Service, by which node (ovs-actions(7), exec)."""
 
 NEW, INVALID = ct_state("+new+trk"), ct_state("+inv+trk")
 ORIGINAL, REPLY, TRACKED = ct_state("-rpl+trk"), ct_state("+rpl+trk"), ct_state("+trk")
@@ -128,7 +131,7 @@ def _arp_responder() -> Flow:
 
 
 def _source_half() -> Iterator[Flow]:
-    yield from _hairpin_return()
+    yield from _return_zone()
     for ip in FAMILIES:
         yield _track(tables.SOURCE_CONNTRACK, Match(ip), SOURCE_ZONE, tables.SOURCE_STATE)
     yield from _source_state()
@@ -171,18 +174,18 @@ def _source_half() -> Iterator[Flow]:
     )
 
 
-def _hairpin_return() -> Iterator[Flow]:
+def _return_zone() -> Iterator[Flow]:
     """A pod that called itself answers to the address it saw; as the server it has a zone of its own."""
     for source in HAIRPIN_SOURCE.values():
         yield OWNER.flow(
-            tables.HAIRPIN_RETURN,
+            tables.RETURN_ZONE,
             Priority.LOW,
             Match(*destination_is(source)),
             SECOND_ZONE.set(1),
             HAIRPIN.set(1),
             Goto(tables.SOURCE_CONNTRACK.number),
         )
-    yield _onward(tables.HAIRPIN_RETURN, tables.SOURCE_CONNTRACK)
+    yield _onward(tables.RETURN_ZONE, tables.SOURCE_CONNTRACK)
 
 
 def _hairpin() -> Iterator[Flow]:
@@ -231,12 +234,13 @@ def _source_state() -> Iterator[Flow]:
         Match(NEW),
         SOURCE_NETWORK.copy_to(LOOKUP),
         Resubmit(tables.POLICY_CLASS.number),
-        Goto(tables.SERVICE_VIP.number),
+        Goto(tables.NODE_ADDRESS.number),
     )
 
 
 def _services() -> Iterator[Flow]:
     """The ways between the tables of Services; who and where is in rows of their own."""
+    yield _onward(tables.NODE_ADDRESS, tables.SERVICE_VIP)
     yield _onward(tables.SERVICE_VIP, tables.DESTINATION_NETWORK)
     yield OWNER.flow(
         tables.SERVICE_GATE,

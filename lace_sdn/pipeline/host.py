@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lace_sdn.model.objects import Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lace_sdn.model.objects import Address, Prefix
+    from lace_sdn.pipeline.compiler import Cluster
 
 
 class NodePort(NamedTuple):
@@ -50,3 +53,48 @@ class HostProgram:
                 for version, protocol, number in value["nodePorts"]
             ),
         )
+
+    def leads_inward(self, address: Address) -> bool:
+        """Whether packets to ``address`` go into the bridge, as far as the host has no route of its own for them."""
+        return any(address.version == prefix.version and address in prefix for prefix in self.routes)
+
+
+def host_program(cluster: Cluster, node: str) -> HostProgram:
+    """For ``node``; without it in the state, nothing."""
+    place = cluster.state.node_by_name.get(node)
+    if place is None:
+        return HostProgram()
+    routes = {*_pods(cluster), *_vips(cluster), *_probed(cluster, node)}
+    ports = {
+        NodePort(vip.version, port.protocol, port.node_port)
+        for service in cluster.state.services
+        for vip in service.vips
+        for port in service.ports
+        if port.node_port
+    }
+    in_order = sorted(routes, key=lambda each: (each.version, int(each.network_address), each.prefixlen))
+    return HostProgram(place.addresses, tuple(in_order), tuple(sorted(ports)))
+
+
+def _pods(cluster: Cluster) -> Iterator[Prefix]:
+    """The prefixes of pod networks that an external Network may start connections to."""
+    networks = cluster.state.network_by_name
+    for source, reach in cluster.relations.reach.items():
+        if networks[source].is_external:
+            for name in reach:
+                yield from (subnet.prefix for subnet in networks[name].subnets)
+
+
+def _vips(cluster: Cluster) -> Iterator[Prefix]:
+    """The VIPs that an external Network may use."""
+    external = [each.name for each in cluster.state.networks if each.is_external]
+    for service in cluster.state.services:
+        if any(cluster.access.may_use(name, service) for name in external):
+            yield from (ip_network(vip) for vip in service.vips)
+
+
+def _probed(cluster: Cluster, node: str) -> Iterator[Prefix]:
+    """The pods of the node that it probes."""
+    for endpoint in cluster.endpoints_of.get(node, ()):
+        if endpoint.probes:
+            yield from (ip_network(address) for address in endpoint.addresses)

@@ -33,6 +33,7 @@ from lace_sdn.openflow.match import term
 
 if TYPE_CHECKING:
     from lace_sdn.model.objects import Address, Prefix
+    from lace_sdn.openflow.fields import Field
 
 IPV4: Final = term(ETH_TYPE, EthType.IPV4)
 IPV6: Final = term(ETH_TYPE, EthType.IPV6)
@@ -55,19 +56,30 @@ def family(version: int) -> Term:
     return IPV4 if version == 4 else IPV6
 
 
-def source_is(address: Address) -> tuple[Term, Term]:
+def source_is(address: Address) -> tuple[Term, ...]:
     """Packets from exactly ``address``."""
-    return family(address.version), term(ADDRESSES[address.version][0], int(address))
+    return source_in(ip_network(address))
 
 
-def destination_is(address: Address) -> tuple[Term, Term]:
+def source_in(prefix: Prefix) -> tuple[Term, ...]:
+    """Packets from any address of ``prefix``."""
+    return _in(prefix, ADDRESSES[prefix.version][0])
+
+
+def destination_is(address: Address) -> tuple[Term, ...]:
     """Packets to exactly ``address``."""
     return destination_in(ip_network(address))
 
 
-def destination_in(prefix: Prefix) -> tuple[Term, Term]:
+def destination_in(prefix: Prefix) -> tuple[Term, ...]:
     """Packets to any address of ``prefix``."""
-    _, field = ADDRESSES[prefix.version]
+    return _in(prefix, ADDRESSES[prefix.version][1])
+
+
+def _in(prefix: Prefix, field: Field) -> tuple[Term, ...]:
+    """A prefix of length 0 is every address of its family."""
+    if not prefix.prefixlen:
+        return (family(prefix.version),)
     return family(prefix.version), term(field, int(prefix.network_address), int(prefix.netmask))
 
 

@@ -50,6 +50,10 @@ MAY_ENTER_TUNNEL = RegField("MayEnterTunnel", REG[0], 0, 0, "lowest bit of Sourc
 DESTINATION_TYPE = RegField("DestinationType", REG[0], 4, 7, "1 local port, 2 tunnel, 3 gateway")
 PERMITTED = RegField("Permitted", REG[0], 8, 8, "verdict of the relation tables; cleared between the halves")
 HAIRPIN = RegField("Hairpin", REG[0], 10, 10, "on its way back into the port it came from, through a VIP")
+NODE_PORT = RegField("NodePort", REG[0], 11, 11, "to a node's own address: its port may be a NodePort")
+LOCAL_CHOICE = RegField(
+    "LocalChoice", REG[0], 12, 12, "only endpoints of this node, for a Service with affinity"
+)
 SOURCE_NETWORK = RegField("SourceNetwork", REG[1], 0, 31, "network key of the sender")
 DESTINATION_NETWORK = RegField("DestinationNetwork", REG[2], 0, 31, "network key of the receiver")
 OUTPUT_PORT = RegField("OutputPort", REG[3], 0, 31, "ofport of the receiver, or of the tunnel")
@@ -57,10 +61,12 @@ DESTINATION_ZONE = RegField(
     "DestinationZone", REG[3], 0, 15, "conntrack zone of the receiver's port: its ofport, or its second zone"
 )
 ENDPOINT = RegField("Endpoint", REG[4], 0, 31, "number of the chosen endpoint of a Service; 0 none yet")
+ENTRY = RegField("Entry", REG[5], 0, 31, "number of the node whose tunnel brought this packet; 0 none did")
 SOURCE_ZONE = RegField(
     "SourceZone", REG[6], 0, 15, "conntrack zone of the sender's port: its ofport, or its second zone"
 )
 OUTPUT_ZONE = RegField("OutputZone", REG[3], 15, 15, "of DestinationZone: the port's other zone")
+PORT_OF_ZONE = RegField("PortOfZone", REG[6], 0, 14, "of SourceZone: the ofport that it belongs to")
 SECOND_ZONE = RegField(
     "SecondZone", REG[6], 15, 15, "of SourceZone: the port's other zone, for its part as its own server"
 )
@@ -87,6 +93,9 @@ LOOPED = RegField("Looped", CT_MARK, 2, 2, "the connection is of a pod with itse
 INITIATOR = RegField("Initiator", CT_LABEL, 0, 31, "network key of who started the connection")
 RESPONDER = RegField("Responder", CT_LABEL, 32, 63, "network key of whom it was started to")
 THROUGH = RegField("Through", CT_LABEL, 64, 95, "number of the Service's port it was started to; 0 none")
+ENTERED = RegField(
+    "Entered", CT_LABEL, 96, 127, "number of the node whose tunnel brought the connection; 0 none did"
+)
 
 REGISTERS: tuple[RegField, ...] = (
     SOURCE_TYPE,
@@ -94,13 +103,17 @@ REGISTERS: tuple[RegField, ...] = (
     DESTINATION_TYPE,
     PERMITTED,
     HAIRPIN,
+    NODE_PORT,
+    LOCAL_CHOICE,
     SOURCE_NETWORK,
     DESTINATION_NETWORK,
     OUTPUT_PORT,
     DESTINATION_ZONE,
     OUTPUT_ZONE,
     ENDPOINT,
+    ENTRY,
     SOURCE_ZONE,
+    PORT_OF_ZONE,
     SECOND_ZONE,
     INITIATOR_CLASS,
     SERVICE_PORT,
@@ -114,4 +127,5 @@ REGISTERS: tuple[RegField, ...] = (
     INITIATOR,
     RESPONDER,
     THROUGH,
+    ENTERED,
 )

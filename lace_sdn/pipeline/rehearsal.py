@@ -11,22 +11,33 @@ from lace_sdn.model.objects import Protocol
 from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, ETH_TYPE, IP_PROTO, IpProto
 from lace_sdn.openflow.match import parse_mac
 from lace_sdn.openflow.simulator import Fabric, Packet, Tcp
+from lace_sdn.openflow.simulator.fabric import Journey
 from lace_sdn.openflow.simulator.packet import Ends, address_fields, icmp_form, port_fields
 from lace_sdn.pipeline.compiler import Cluster, NodeCompiler, offline_ports, underlay_address
-from lace_sdn.pipeline.constants import GATEWAY_ETHER, TUNNEL_PORT
+from lace_sdn.pipeline.constants import (
+    GATEWAY_ETHER,
+    GATEWAY_PORT,
+    HOST_MAC,
+    NODE_PORT_ADDRESS,
+    OUTWARD_SOURCES,
+    TUNNEL_PORT,
+)
+from lace_sdn.pipeline.host import HostProgram, NodePort, host_program
+from lace_sdn.policy.ends import NODE_PREFIX, addresses_of, entry_node, is_outside, name_of, underlay_names
+from lace_sdn.policy.oracle import node_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Address, Endpoint
+    from lace_sdn.model.objects import Address
     from lace_sdn.openflow.flow import Bucket, Group
     from lace_sdn.openflow.simulator import Delivery
-    from lace_sdn.openflow.simulator.fabric import Journey
     from lace_sdn.policy.oracle import Connection, Verdict
 
 CLIENT_PORT = 40000
 """Source port of a rehearsed connection, and the identifier of a rehearsed echo."""
+_NOBODY = " (nobody)"
 MOST_CHOICES = 64
 """Of a Service's endpoints so many are rehearsed, evenly among all."""
 
@@ -48,15 +59,17 @@ class Rehearsal:
     """The endpoint that ``request`` reached."""
 
     def agrees_with(self, connection: Connection, verdict: Verdict) -> bool:
-        """Allowed: exactly the meant endpoints saw it and answered. Denied: the meant one did not, and was refused or not as meant.
+        """Allowed: exactly the meant ends saw it and answered. Denied: the meant one did not, and was refused or not as meant.
 
-        What a Service names by an address instead of a pod is nowhere here and cannot answer.
+        What a Service of a pod network names by an address instead of a pod is nowhere here and cannot answer.
         """
         if self.is_rejected != verdict.is_rejected:
             return False
         if not verdict.allowed:
             return not self.seen_by if connection.service else connection.destination not in self.seen_by
-        here = tuple(each for each in verdict.backends if "/" in each)
+        here = tuple(
+            each for each in verdict.backends if "/" in each or is_outside(each) or each in self.seen_by
+        )
         return self.seen_by == here and (self.is_answered or here != verdict.backends)
 
 
@@ -80,12 +93,27 @@ class _Choosing:
 
 
 @dataclass(frozen=True)
+class _Way:
+    """Where a packet comes into a bridge, with which MAC, from which address and to which."""
+
+    node: str
+    port: int
+    ether: int
+    own: Address
+    called: Address
+
+
+@dataclass(frozen=True)
 class Stage:
-    """The bridges of a cluster as the compiler means them, with the ports that pods get when nobody has asked a switch."""
+    """The bridges of a cluster as the compiler means them, with the ports that pods get when nobody has asked a switch.
+
+    A node's own stack is only what it sends into its bridge, and whom it would hand what comes out.
+    """
 
     state: ClusterState
     fabric: Fabric
     ports: Mapping[str, int]
+    hosts: Mapping[str, HostProgram]
 
     @classmethod
     def of(cls, state: ClusterState, *, sctp: bool = True) -> Stage:
@@ -97,16 +125,21 @@ class Stage:
             ports.update(own)
             if address is not None:
                 fabric.add(node.name, address, NodeCompiler(node.name, sctp=sctp).compile(cluster, own))
-        return cls(state, fabric, ports)
+        return cls(
+            state, fabric, ports, {node.name: host_program(cluster, node.name) for node in state.nodes}
+        )
 
     def rehearse(self, connection: Connection) -> Rehearsal:
         """Nothing is remembered: every rehearsal starts without connections.
 
-        Raises KeyError for an unknown endpoint or Service, ValueError if one has no address of the connection's family.
+        Raises KeyError for an unknown end or Service, ValueError if one has no address of the connection's family.
         """
-        first, choices = self._try(connection, 0.0)
+        way = self._way(connection)
+        if way is None:
+            return Rehearsal(Journey((), ()), None, (), is_answered=False)
+        first, choices = self._try(connection, way, 0.0)
         count = min(choices, MOST_CHOICES)
-        others = [self._try(connection, (index + 0.5) / count)[0] for index in range(1, count)]
+        others = [self._try(connection, way, (index + 0.5) / count)[0] for index in range(1, count)]
         every = [first, *others]
         return Rehearsal(
             first.request,
@@ -117,49 +150,70 @@ class Stage:
             first.reached,
         )
 
-    def _try(self, connection: Connection, place: float) -> tuple[Rehearsal, int]:
+    def _way(self, connection: Connection) -> _Way | None:
+        """None: the node's own stack does not lead it into the bridge."""
+        source, family = connection.source, connection.family
+        own = _of_family(addresses_of(self.state, source), family, source)
+        called = _of_family(addresses_of(self.state, connection.destination), family, connection.destination)
+        if not is_outside(source):
+            endpoint = self.state.endpoint_by_id[source]
+            return _Way(endpoint.node, self.ports[source], parse_mac(endpoint.mac), own, called)
+        if connection.destination.startswith(NODE_PREFIX):
+            node = connection.destination.removeprefix(NODE_PREFIX)
+            asked = NodePort(family, connection.protocol, connection.port)
+            is_led = asked in self.hosts[node].node_ports
+            called = NODE_PORT_ADDRESS[family]
+        else:
+            node = entry_node(self.state, source)
+            is_led = self.hosts[node].leads_inward(called)
+        return _Way(node, GATEWAY_PORT, parse_mac(HOST_MAC), own, called) if is_led else None
+
+    def _try(self, connection: Connection, way: _Way, place: float) -> tuple[Rehearsal, int]:
         """With the endpoint at ``place`` among all of a Service; how many there are to choose from."""
         chooser = _Choosing(place)
         fabric = self.fabric.copy(chooser)
-        source = self.state.endpoint_by_id[connection.source]
-        called = self._address(connection)
-        request = fabric.inject(source.node, self.ports[source.id], _request(source, called, connection))
-        seen_by = tuple(self._endpoint(each) for each in request.deliveries)
+        request = fabric.inject(way.node, way.port, _request(way, connection))
+        seen_by = tuple(self._end(each, way) for each in request.deliveries)
         is_rejected = bool(request.to_controller)
-        found = next((each for each in request.deliveries if self._is_meant(each, connection)), None)
+        found = next(
+            (each for each in request.deliveries if self._is_meant(self._end(each, way), connection)), None
+        )
         if found is None:
             return Rehearsal(
                 request, None, seen_by, is_answered=False, is_rejected=is_rejected
             ), chooser.choices
-        sender = self.state.endpoint_by_id[self._endpoint(found)]
-        answer = fabric.inject(sender.node, self.ports[sender.id], answer_to(found.packet, sender))
-        returned = [(self._endpoint(each), _sender_of(each.packet)) for each in answer.deliveries]
-        is_answered = returned == [(source.id, called)] and len(seen_by) == 1
-        return Rehearsal(request, answer, seen_by, is_answered, is_rejected, sender.id), chooser.choices
+        answerer = self._end(found, way)
+        ether = HOST_MAC if found.port == GATEWAY_PORT else self.state.endpoint_by_id[answerer].mac
+        answer = fabric.inject(found.node, found.port, answer_to(found.packet, parse_mac(ether)))
+        returned = [(each.node, each.port, *_parties(each.packet)) for each in answer.deliveries]
+        is_answered = returned == [(way.node, way.port, way.called, way.own)] and len(seen_by) == 1
+        return Rehearsal(request, answer, seen_by, is_answered, is_rejected, answerer), chooser.choices
 
-    def _address(self, connection: Connection) -> Address:
-        """What the source calls."""
-        if connection.service:
-            service = self.state.service_by_id[connection.service]
-            return _of_family(service.vips, connection.family, f"Service {service.id}")
-        destination = self.state.endpoint_by_id[connection.destination]
-        return _of_family(destination.addresses, connection.family, destination.id)
+    def _is_meant(self, reached: str, connection: Connection) -> bool:
+        is_service = bool(connection.service) or node_port(self.state, connection) is not None
+        if is_service:
+            return not reached.endswith(_NOBODY)
+        return reached == connection.destination
 
-    def _is_meant(self, delivery: Delivery, connection: Connection) -> bool:
-        reached = self._endpoint(delivery)
-        return (
-            reached == connection.destination
-            if not connection.service
-            else (reached in self.state.endpoint_by_id)
-        )
-
-    def _endpoint(self, delivery: Delivery) -> str:
-        """The endpoint behind a port; ``NODE port N`` for a port without one."""
-        return self._endpoints.get(delivery[:2], f"{delivery.node} port {delivery.port}")
+    def _end(self, delivery: Delivery, way: _Way) -> str:
+        """The end that gets what comes out of a port; ``NODE port N`` for a port without one."""
+        nobody = f"{delivery.node} port {delivery.port}{_NOBODY}"
+        if delivery.port != GATEWAY_PORT:
+            return self._endpoints.get(delivery[:2], nobody)
+        source, destination = _parties(delivery.packet)
+        # Anything else than the address of the sender's port would not find back.
+        expected = int(OUTWARD_SOURCES[source.version].network_address) + way.port
+        if int(source) != expected or delivery.node != way.node:
+            return nobody
+        return self._underlay.get(destination) or name_of(destination, _called_port(delivery.packet))
 
     @cached_property
     def _endpoints(self) -> Mapping[tuple[str, int], str]:
         return {(each.node, self.ports[each.id]): each.id for each in self.state.endpoints}
+
+    @cached_property
+    def _underlay(self) -> Mapping[Address, str]:
+        return underlay_names(self.state)
 
 
 def _of_family(addresses: Iterable[Address], family: int, whose: str) -> Address:
@@ -169,9 +223,8 @@ def _of_family(addresses: Iterable[Address], family: int, whose: str) -> Address
     return found
 
 
-def _request(source: Endpoint, called: Address, connection: Connection) -> Packet:
-    own = _of_family(source.addresses, connection.family, source.id)
-    ends = Ends(parse_mac(source.mac), GATEWAY_ETHER, own, called)
+def _request(way: _Way, connection: Connection) -> Packet:
+    ends = Ends(way.ether, GATEWAY_ETHER, way.own, way.called)
     match connection.protocol:
         case Protocol.TCP:
             return Packet.tcp(ends, (CLIENT_PORT, connection.port), Tcp.SYN)
@@ -183,12 +236,12 @@ def _request(source: Endpoint, called: Address, connection: Connection) -> Packe
             return Packet.echo(ends, CLIENT_PORT)
 
 
-def answer_to(received: Packet, sender: Endpoint) -> Packet:
-    """What the pod's own stack would send back for the packet it received."""
+def answer_to(received: Packet, ether: int) -> Packet:
+    """What the stack of the receiver, whose MAC is ``ether``, would send back for the packet it received."""
     source, destination = address_fields(received.headers[ETH_TYPE])
     headers = received.headers
     changed = {
-        ETH_SRC: parse_mac(sender.mac),
+        ETH_SRC: ether,
         ETH_DST: GATEWAY_ETHER,
         source: headers[destination],
         destination: headers[source],
@@ -202,7 +255,13 @@ def answer_to(received: Packet, sender: Endpoint) -> Packet:
     return replace(received.with_headers(changed), tcp_flags=flags)
 
 
-def _sender_of(packet: Packet) -> Address:
-    source, _ = address_fields(packet.headers[ETH_TYPE])
-    number = packet.headers[source]
-    return IPv6Address(number) if packet.is_ipv6 else IPv4Address(number)
+def _parties(packet: Packet) -> tuple[Address, Address]:
+    """Source and destination."""
+    source, destination = (packet.headers[field] for field in address_fields(packet.headers[ETH_TYPE]))
+    kind = IPv6Address if packet.is_ipv6 else IPv4Address
+    return kind(source), kind(destination)
+
+
+def _called_port(packet: Packet) -> int:
+    ports = port_fields(packet.headers[IP_PROTO])
+    return packet.headers[ports[1]] if ports else 0

@@ -55,7 +55,8 @@ def _network(name: str, key: int) -> Owner:
     return Owner(cookie(Category.NETWORK, key), f"Network {name}")
 
 
-def _to_network(key: int) -> tuple[Action, ...]:
+def to_network(key: int) -> tuple[Action, ...]:
+    """The destination is in the network with this key, if the sender's may start connections to it."""
     return (
         DESTINATION_NETWORK.set(key),
         Resubmit(tables.PERMIT_NEW.number),
@@ -78,7 +79,7 @@ class OwnNetwork:
                 tables.DESTINATION_NETWORK,
                 Priority.OWN_PREFIX + prefix.prefixlen,
                 Match(SOURCE_NETWORK.equals(self.key), *destination_in(prefix)),
-                *_to_network(self.key),
+                *to_network(self.key),
             )
         yield owner.flow(
             tables.PERMIT,
@@ -156,7 +157,7 @@ class ClassDestination:
                 tables.DESTINATION_NETWORK,
                 Priority.CLASS_PREFIX + prefix.prefixlen,
                 Match(INITIATOR_CLASS.equals(self.policy_class), *destination_in(prefix)),
-                *_to_network(self.key),
+                *to_network(self.key),
             )
 
 

@@ -12,32 +12,32 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Learn, Move, Nat, Resubmit
 from lace_sdn.openflow.fields import (
     ETH_TYPE,
-    IN_PORT,
     IPV4_SRC,
     IPV6_SRC,
 )
 from lace_sdn.openflow.flow import Bucket, Group
-from lace_sdn.openflow.match import Match, parse_mac, term
+from lace_sdn.openflow.match import Match, term
 from lace_sdn.pipeline import tables
-from lace_sdn.pipeline.constants import SECOND_ZONE, TWIN_SOURCE, Priority
+from lace_sdn.pipeline.constants import Priority
 from lace_sdn.pipeline.cookies import Category, cookie, name_id
-from lace_sdn.pipeline.endpoints import deliver
-from lace_sdn.pipeline.fixed import IS_NOT_ADMITTED, NEW, PARTIES, admit_as
+from lace_sdn.pipeline.fixed import PARTIES
 from lace_sdn.pipeline.packet import PORTS, destination_is, family, is_of, port_is, source_is
 from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
     ENDPOINT,
-    HAIRPIN,
     LIVE_SERVICE,
+    LOCAL_CHOICE,
     LOOKUP,
-    OUTPUT_PORT,
+    NODE_PORT,
     PERMITTED,
     SERVICE_CLASS,
     SERVICE_PORT,
     SERVICE_SCOPE,
     SOURCE_NETWORK,
+    SOURCE_TYPE,
     SOURCE_ZONE,
     TRANSLATED,
+    SourceType,
 )
 from lace_sdn.pipeline.unit import Owner
 from lace_sdn.policy.balancing import WhenNone
@@ -97,22 +97,65 @@ class ServiceVip:
         )
 
 
+class Entrance(NamedTuple):
+    """Where a Service's port is called: at a VIP, or (``vip`` None) at a NodePort.
+
+    ``caller``: only by this address, ``by_pods``: only by pods, before others are asked.
+    """
+
+    number: int
+    vip: Address | None = None
+    caller: Address | None = None
+    by_pods: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodePortEntry:
+    """A port of every node's addresses means the network of its Service, for those who may use it."""
+
+    name: str
+    number: int
+    network_key: int
+    version: int
+    protocol: Protocol
+    node_port: int
+    scope: int
+
+    def flows(self) -> Iterator[Flow]:
+        yield _owner(self.name, self.number).flow(
+            tables.SERVICE_VIP,
+            Priority.NODE_PORT,
+            Match(
+                NODE_PORT.equals(1),
+                *is_of(self.version, self.protocol),
+                port_is(self.protocol, self.node_port),
+            ),
+            DESTINATION_NETWORK.set(self.network_key),
+            SERVICE_SCOPE.set(LIVE | self.scope),
+            Resubmit(tables.PERMIT_NEW.number),
+            Goto(tables.SERVICE_GATE.number),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class BalancedPort:
-    """A port of a VIP, spread over ``chosen``; ``serving`` are all endpoints that connections may still be with.
+    """A Service's port over IPv``version``, called at ``entrances`` and spread over ``chosen``.
 
-    ``groups``: ids, as many as ``groups_needed`` says. ``affinity``: seconds after a client's last new connection, 0 for none.
+    ``serving`` are all endpoints that connections may still be with. ``is_second``: it is called in another way too, which
+    has the rows for both; then ``chosen`` are this node's own. ``groups``: ids, as many as ``groups_needed`` says.
+    ``affinity``: seconds after a client's last new connection, 0 for none.
     """
 
     name: str
     number: int
-    vip: Address
+    version: int
     protocol: Protocol
-    port: int
+    entrances: tuple[Entrance, ...]
     chosen: tuple[Target, ...]
     serving: tuple[Target, ...]
     when_none: WhenNone
     affinity: int
+    is_second: bool = False
     groups: tuple[int, ...] = ()
 
     def with_groups(self, groups: tuple[int, ...]) -> BalancedPort:
@@ -126,24 +169,35 @@ class BalancedPort:
     @property
     def _ours(self) -> tuple[Term, ...]:
         """Packets of this port in the tables behind ServicePort."""
-        return (*is_of(self.vip.version, self.protocol), SERVICE_PORT.equals(self.number))
+        choice = (LOCAL_CHOICE.equals(1),) if self.is_second and self.affinity else ()
+        return (*is_of(self.version, self.protocol), SERVICE_PORT.equals(self.number), *choice)
 
     def flows(self) -> Iterator[Flow]:
-        yield self._owner.flow(
-            tables.SERVICE_PORT,
-            Priority.NORMAL,
-            Match(
-                *destination_is(self.vip),
-                *is_of(self.vip.version, self.protocol),
-                port_is(self.protocol, self.port),
-            ),
-            SERVICE_PORT.set(self.number),
-            *self._spread(),
-        )
+        for entrance in self.entrances:
+            yield self._entry(entrance)
         if self.affinity and self.chosen:
             yield from self._remembering()
-        for target in self.serving:
-            yield self._translation(target)
+        if not self.is_second:
+            for target in self.serving:
+                yield self._translation(target)
+
+    def _entry(self, entrance: Entrance) -> Flow:
+        called = entrance.vip
+        priority = Priority.NODE_PORT if called is None else Priority.NORMAL
+        where = (NODE_PORT.equals(1),) if called is None else destination_is(called)
+        if entrance.caller is not None:
+            priority, where = Priority.NODE_PORT_OF_OWN, (*where, *source_is(entrance.caller))
+        if entrance.by_pods:
+            priority, where = Priority.NODE_PORT_OF_PODS, (*where, SOURCE_TYPE.equals(SourceType.POD))
+        choice = (LOCAL_CHOICE.set(1),) if self.is_second and self.affinity else ()
+        return self._owner.flow(
+            tables.SERVICE_PORT,
+            priority,
+            Match(*where, *is_of(self.version, self.protocol), port_is(self.protocol, entrance.number)),
+            SERVICE_PORT.set(self.number),
+            *choice,
+            *self._spread(),
+        )
 
     def _spread(self) -> tuple[Action, ...]:
         if not self.chosen:
@@ -154,26 +208,30 @@ class BalancedPort:
 
     def _remembering(self) -> Iterator[Flow]:
         """What was learned counts while the endpoint is among the chosen; otherwise the client gets another."""
+        above = Priority.NODE_PORT - Priority.NORMAL if self.is_second else 0
         for target in self.chosen:
             yield self._owner.flow(
                 tables.SERVICE_ENDPOINT,
-                Priority.NORMAL,
+                Priority.NORMAL + 2 * above,
                 Match(*self._ours, ENDPOINT.equals(target.number)),
                 Goto(tables.SERVICE_LEARN.number),
             )
         yield self._owner.flow(
-            tables.SERVICE_ENDPOINT, Priority.LOW, Match(*self._ours), GroupAction(self.groups[0])
+            tables.SERVICE_ENDPOINT,
+            Priority.NORMAL + above if above else Priority.LOW,
+            Match(*self._ours),
+            GroupAction(self.groups[0]),
         )
         yield self._owner.flow(
             tables.SERVICE_LEARN,
-            Priority.NORMAL,
+            Priority.NORMAL + above,
             Match(*self._ours),
             self._learning(),
             Goto(tables.ENDPOINT_DNAT.number),
         )
 
     def _learning(self) -> Learn:
-        version = self.vip.version
+        version = self.version
         return Learn(
             table=tables.AFFINITY.number,
             priority=Priority.NORMAL,
@@ -207,7 +265,7 @@ class BalancedPort:
         """One, or for many endpoints a group of groups, whose levels hash differently: equal hashes would be correlated."""
         if not self.chosen:
             return
-        source = "ip_src" if self.vip.version == 4 else "ipv6_src"
+        source = "ip_src" if self.version == 4 else "ipv6_src"
         by_client = (source,) if self.affinity else ()
         owner = self._owner.text
         if len(self.groups) == 1:
@@ -288,46 +346,6 @@ class LocalBackend:
             ),
             SERVICE_SCOPE.set(LIVE | self.scope),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class OwnServer:
-    """A pod of this node that may reach itself through a VIP, or (``has_twins``) be called by another network's pod of its address."""
-
-    id: str
-    network: str
-    network_key: int
-    ofport: int
-    mac: str
-    address: Address
-    has_twins: bool
-
-    def flows(self) -> Iterator[Flow]:
-        owner = Owner(cookie(Category.ENDPOINT, name_id(self.id)), f"Pod {self.id} (Network {self.network})")
-        yield owner.flow(
-            tables.ROUTE,
-            Priority.OWN_ADDRESS,
-            Match(
-                term(IN_PORT, self.ofport),
-                DESTINATION_NETWORK.equals(self.network_key),
-                TRANSLATED.equals(1),
-                *destination_is(self.address),
-            ),
-            *deliver(parse_mac(self.mac), SECOND_ZONE | self.ofport, HAIRPIN.set(1)),
-        )
-        if self.has_twins:
-            yield owner.flow(
-                tables.DESTINATION_COMMIT,
-                Priority.OWN_ADDRESS,
-                Match(
-                    *source_is(self.address),
-                    NEW,
-                    IS_NOT_ADMITTED,
-                    HAIRPIN.equals(0),
-                    OUTPUT_PORT.equals(self.ofport),
-                ),
-                admit_as(TWIN_SOURCE[self.address.version]),
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lace_sdn.model.objects import Protocol
+from lace_sdn.pipeline.own_server import OwnServer
 from lace_sdn.pipeline.service_rows import (
     BalancedPort,
+    Entrance,
     LiveServicePort,
     LocalBackend,
-    OwnServer,
+    NodePortEntry,
     ServicePermit,
     ServiceVip,
     Target,
     groups_needed,
 )
 from lace_sdn.pipeline.shared_replies import ReplyCheck, SharedEndpoint
-from lace_sdn.policy.balancing import choose
+from lace_sdn.policy.balancing import Choice, choose
 from lace_sdn.policy.numbers import numbers
 from lace_sdn.policy.services import Admission, port_name
 
@@ -40,19 +42,18 @@ class Backed(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """A port of a VIP, before it has groups."""
+    """A port of a Service, before it has groups."""
 
     service: Service
     port: ServicePort
-    vip: Address
-    chosen: tuple[Target, ...]
     unit: BalancedPort
 
     @property
     def group_names(self) -> list[str]:
         """What the ids of its groups are made of; the same while its endpoints are so many."""
-        name = f"{port_name(self.service, self.port)} IPv{self.vip.version}"
-        return [f"{name} {index}" for index in range(groups_needed(len(self.chosen)))]
+        name = f"{port_name(self.service, self.port)} IPv{self.unit.version}"
+        name += " local" if self.unit.is_second else ""
+        return [f"{name} {index}" for index in range(groups_needed(len(self.unit.chosen)))]
 
 
 def backends_by_node(state: ClusterState) -> Mapping[str, tuple[Backed, ...]]:
@@ -74,9 +75,9 @@ class ServiceScope:
     usable: tuple[Service, ...]
     """By a local network."""
     hosted: tuple[Service, ...]
-    """Of local networks: a local pod may be an endpoint of them, or have connections from when it was one."""
+    """Of local networks: a local pod may be an endpoint of them, or have connections from when it was one. Of external ones: all."""
     backed: tuple[Backed, ...]
-    """By local pods that have a port."""
+    """By local pods that have a port, and by underlay addresses: these are behind every node's gateway."""
     outbound: tuple[ServiceClass, ...]
     """Classes of local networks."""
     inbound: tuple[ServiceClass, ...]
@@ -86,19 +87,28 @@ class ServiceScope:
     def of(
         cls,
         access: ServiceAccess,
-        services: Iterable[Service],
+        state: ClusterState,
         local: frozenset[str],
         backed: tuple[Backed, ...],
     ) -> ServiceScope:
+        """``local``: networks with pods here, and external ones that initiate; ``backed``: by local pods."""
         known: dict[Admission, bool] = {}
         usable = []
-        for service in services:
+        for service in state.services:
             its = Admission(service.network, service.namespace)
             if its not in known:
                 known[its] = any(access.may_use(network, service) for network in local)
             if known[its]:
                 usable.append(service)
-        hosted = tuple(each for each in usable if each.network in local)
+        external = {each.name for each in state.networks if each.is_external}
+        hosted = tuple(each for each in usable if each.network in local | external)
+        outside = (each for each in usable if each.network in external)
+        backed += tuple(
+            Backed(service, port, backend)
+            for service in outside
+            for port in service.ports
+            for backend in port.backends
+        )
         return cls(
             access,
             tuple(usable),
@@ -132,7 +142,7 @@ def service_units(
 ) -> Iterator[Unit]:
     """``hosted``: local endpoints with their ofports by id; ``sctp``: whether the datapath can translate its ports."""
     networks = state.network_by_name
-    yield from _vips(scope, networks)
+    yield from _vips(scope, networks, sctp=sctp)
     asked = [each for each in _asked(scope, node) if sctp or each.port.protocol is not Protocol.SCTP]
     ids = numbers(name for each in asked for name in each.group_names)
     for each in asked:
@@ -142,15 +152,22 @@ def service_units(
     yield from _permits(scope, networks)
     yield from _live_ports(scope, networks)
     for backed in scope.backed:
-        if any(each.admits(backed.service) for each in scope.inbound):
+        if _is_asked(scope, backed.service, networks):
             yield _local_backend(scope.access, backed, networks)
 
 
-def _vips(scope: ServiceScope, networks: Mapping[str, Network]) -> Iterator[Unit]:
+def _vips(scope: ServiceScope, networks: Mapping[str, Network], *, sctp: bool) -> Iterator[Unit]:
     for service in scope.usable:
         number = scope.access.namespace_ids[service.namespace]
+        key = networks[service.network].key
         for vip in service.vips:
-            yield ServiceVip(service.id, service.network, networks[service.network].key, vip, number)
+            yield ServiceVip(service.id, service.network, key, vip, number)
+            for port in service.ports:
+                if port.node_port and (sctp or port.protocol is not Protocol.SCTP):
+                    name, port_id = port_name(service, port), scope.access.port_id(service, port)
+                    yield NodePortEntry(
+                        name, port_id, key, vip.version, port.protocol, port.node_port, number
+                    )
 
 
 def _asked(scope: ServiceScope, node: Node) -> Iterator[_Asked]:
@@ -158,20 +175,40 @@ def _asked(scope: ServiceScope, node: Node) -> Iterator[_Asked]:
         for port in service.ports:
             known = numbers(_backend_name(each) for each in port.backends)
             for vip in service.vips:
-                choice = choose(service, port, vip.version, node)
-                chosen = tuple(_target(each, known) for each in choice.chosen)
-                unit = BalancedPort(
-                    port_name(service, port),
-                    scope.access.port_id(service, port),
-                    vip,
-                    port.protocol,
-                    port.number,
-                    chosen,
-                    tuple(_target(each, known) for each in choice.serving),
-                    choice.when_none,
-                    service.affinity_seconds,
-                )
-                yield _Asked(service, port, vip, chosen, unit)
+                ways = _ways(service, port, vip, node)
+                for place, (choice, entrances) in enumerate(ways.items()):
+                    unit = BalancedPort(
+                        port_name(service, port),
+                        scope.access.port_id(service, port),
+                        vip.version,
+                        port.protocol,
+                        tuple(entrances),
+                        tuple(_target(each, known) for each in choice.chosen),
+                        tuple(_target(each, known) for each in choice.serving),
+                        choice.when_none,
+                        service.affinity_seconds,
+                        is_second=bool(place),
+                    )
+                    yield _Asked(service, port, unit)
+
+
+def _ways(service: Service, port: ServicePort, vip: Address, node: Node) -> Mapping[Choice, list[Entrance]]:
+    """Where the port is called, by which endpoints it is then spread over; those of all nodes come first.
+
+    By a NodePort, ``externalTrafficPolicy`` is about callers from outside the node.
+    """
+    everywhere, local = (choose(port, vip.version, node, is_local=is_local) for is_local in (False, True))
+    found: dict[Choice, list[Entrance]] = {everywhere: []}
+    found.setdefault(local if service.is_local else everywhere, []).append(Entrance(port.number, vip))
+    if port.node_port:
+        by_node_port = local if service.is_local_by_node_port else everywhere
+        found.setdefault(by_node_port, []).append(Entrance(port.node_port))
+        if by_node_port != everywhere:
+            found[everywhere].append(Entrance(port.node_port, by_pods=True))
+            found[everywhere] += [
+                Entrance(port.node_port, caller=own) for own in node.addresses if own.version == vip.version
+            ]
+    return {choice: entrances for choice, entrances in found.items() if entrances}
 
 
 def _shared_endpoints(asked: Iterable[_Asked]) -> Iterator[Unit]:
@@ -201,9 +238,17 @@ def _own_servers(
     rivals: dict[str, list[str]] = {}
     twins: dict[tuple[str, Address], bool] = defaultdict(bool)
     for service, _, backend in scope.backed:
+        if backend.pod not in hosted:
+            continue
         if service.id not in rivals:
             clients = {name for each in scope.inbound if each.admits(service) for name in each.members}
-            rivals[service.id] = sorted(clients & set(scope.access.overlaps.get(service.network, ())))
+            clients &= set(scope.access.overlaps.get(service.network, ()))
+            clients |= {
+                each.name
+                for each in networks.values()
+                if each.is_external and scope.access.may_use(each.name, service)
+            }
+            rivals[service.id] = sorted(clients)
         twins[backend.pod, backend.address] |= any(
             prefix.version == backend.address.version and backend.address in prefix
             for name in rivals[service.id]
@@ -233,14 +278,20 @@ def _permits(scope: ServiceScope, networks: Mapping[str, Network]) -> Iterator[U
 
 
 def _live_ports(scope: ServiceScope, networks: Mapping[str, Network]) -> Iterator[Unit]:
-    """Of Services that somebody uses by a ServiceRoutingPolicy, here or as a client of a pod here."""
+    """Of Services that somebody uses as no more than a Service, here or as a client of a pod here."""
     services = {each.id: each for each in scope.usable if any(own.admits(each) for own in scope.outbound)}
     services |= {each.id: each for each in scope.hosted if any(other.admits(each) for other in scope.inbound)}
+    services |= {each.id: each for each in scope.hosted if networks[each.network].is_external}
     for service in services.values():
         number = scope.access.namespace_ids[service.namespace]
         for port in service.ports:
             port_id = scope.access.port_id(service, port)
             yield LiveServicePort(port_name(service, port), port_id, networks[service.network].key, number)
+
+
+def _is_asked(scope: ServiceScope, service: Service, networks: Mapping[str, Network]) -> bool:
+    """Whether the endpoint's node must know by which Service a connection comes."""
+    return networks[service.network].is_external or any(each.admits(service) for each in scope.inbound)
 
 
 def _local_backend(access: ServiceAccess, backed: Backed, networks: Mapping[str, Network]) -> LocalBackend:

@@ -20,17 +20,31 @@ class Table:
     """Tables that its flows may go to or resubmit to."""
 
 
-CLASSIFIER = Table(0, "Classifier", "Who sent this: a pod's port, or a tunnel of a known node.", (1, 2))
+CLASSIFIER = Table(
+    0,
+    "Classifier",
+    "Who sent this: a pod's port, a tunnel of a known node, or the node's own stack.",
+    (1, 2, 5),
+)
 TUNNEL_DECODE = Table(
     1, "TunnelDecode", "Which networks a packet from a tunnel comes from and goes to.", (40,)
 )
 SPOOF_GUARD = Table(2, "SpoofGuard", "Whether the sender uses its own MAC and addresses.", (3, 10))
 ARP_RESPONDER = Table(3, "ArpResponder", "The answer to a request for the gateway's MAC.")
-HAIRPIN_RETURN = Table(
-    10, "HairpinReturn", "Whether the sender answers itself, which it had called through a VIP.", (11,)
+OUTSIDE_SOURCE = Table(
+    5, "OutsideSource", "Which external Network the sender's address belongs to: the longest prefix.", (10,)
+)
+RETURN_ZONE = Table(
+    10,
+    "ReturnZone",
+    "Whose second zone knows it: of a pod that answers itself, or that called the world outside.",
+    (11,),
 )
 SOURCE_CONNTRACK = Table(11, "SourceConntrack", "Look the packet up in the zone of the sender's port.", (12,))
-SOURCE_STATE = Table(12, "SourceState", "New, of an admitted connection, or neither.", (20, 26, 37, 101, 102))
+SOURCE_STATE = Table(12, "SourceState", "New, of an admitted connection, or neither.", (19, 26, 37, 101, 102))
+NODE_ADDRESS = Table(
+    19, "NodeAddress", "Whether it is sent to a node's own address: it may be a NodePort.", (20,)
+)
 SERVICE_VIP = Table(
     20, "ServiceVip", "Whose VIP it is, and whether the sender's network may use it.", (21, 30, 100)
 )
@@ -53,10 +67,16 @@ SERVICE_ADMIT = Table(
     (37, 100, 104),
 )
 DESTINATION_NETWORK = Table(
-    30, "DestinationNetwork", "Which network the address means, for this source.", (37, 100)
+    30, "DestinationNetwork", "Which network the address means, for this source.", (37, 100, 107)
 )
 SOURCE_GATE = Table(37, "SourceGate", "Only permitted packets leave the source half.", (40,))
-ROUTE = Table(40, "Route", "A local pod, or the node that holds the address.", (50,))
+ROUTE = Table(40, "Route", "A local pod, or the node that holds the address.", (41, 50, 107))
+OUTSIDE_ROUTE = Table(
+    41,
+    "OutsideRoute",
+    "To the world outside: from here, or from the node where the connection came in.",
+    (50,),
+)
 SOURCE_COMMIT = Table(
     50, "SourceCommit", "Admit a new connection in the zone of the sender's port.", (51, 55)
 )
@@ -106,6 +126,9 @@ SERVICE_SCOPE = Table(
 LOCAL_BACKEND = Table(
     105, "LocalBackend", "Whether a new connection through a VIP ends at an endpoint of that Service here."
 )
+OUTSIDE = Table(
+    107, "Outside", "Which external Network the receiver's address belongs to: the longest prefix."
+)
 AFFINITY = Table(106, "Affinity", "The endpoint that a client of a Service had last; learned, not written.")
 
 TABLES: tuple[Table, ...] = (
@@ -113,9 +136,11 @@ TABLES: tuple[Table, ...] = (
     TUNNEL_DECODE,
     SPOOF_GUARD,
     ARP_RESPONDER,
-    HAIRPIN_RETURN,
+    OUTSIDE_SOURCE,
+    RETURN_ZONE,
     SOURCE_CONNTRACK,
     SOURCE_STATE,
+    NODE_ADDRESS,
     SERVICE_VIP,
     SERVICE_GATE,
     SERVICE_PORT,
@@ -126,6 +151,7 @@ TABLES: tuple[Table, ...] = (
     DESTINATION_NETWORK,
     SOURCE_GATE,
     ROUTE,
+    OUTSIDE_ROUTE,
     SOURCE_COMMIT,
     REPLY_LOOKUP,
     REPLY_CHECK,
@@ -143,5 +169,6 @@ TABLES: tuple[Table, ...] = (
     SERVICE_SCOPE,
     LOCAL_BACKEND,
     AFFINITY,
+    OUTSIDE,
 )
 TABLE_BY_NUMBER = {table.number: table for table in TABLES}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lace_sdn.openflow.actions import DecTtl, Goto, Move, SetField
 from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, IN_PORT, TUN_ID
-from lace_sdn.openflow.match import Match, term
+from lace_sdn.openflow.match import Match, ct_state, term
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import (
     TUNNEL_DESTINATION,
@@ -26,6 +26,8 @@ from lace_sdn.pipeline.packet import UNTAGGED, destination_in, tunnel_from, tunn
 from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
     DESTINATION_TYPE,
+    ENTERED,
+    ENTRY,
     MAY_ENTER_TUNNEL,
     OUTPUT_PORT,
     SERVICE_PORT,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lace_sdn.model.objects import Address, Prefix
+    from lace_sdn.openflow.actions import Action
     from lace_sdn.openflow.flow import Flow
 
 KEY_BITS = 24
@@ -47,9 +50,10 @@ KEY_BITS = 24
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A node whose tunnel packets are taken, as far as they come from its own underlay address."""
+    """A node whose tunnel packets are taken, as far as they come from its own underlay address. ``number``: of the node."""
 
     node: str
+    number: int
     address: Address
 
     def flows(self) -> Iterator[Flow]:
@@ -58,6 +62,7 @@ class Peer:
             Priority.LOW,
             Match(term(IN_PORT, TUNNEL_PORT), tunnel_from(self.address)),
             SOURCE_TYPE.set(SourceType.TUNNEL),
+            ENTRY.set(self.number),
             Goto(tables.TUNNEL_DECODE.number),
         )
 
@@ -107,14 +112,38 @@ class RemoteRoute:
                 DESTINATION_NETWORK.equals(self.key),
                 *destination_in(self.prefix),
             ),
-            DecTtl(),
-            SetField(ETH_DST, TUNNEL_DESTINATION),
-            Move(SERVICE_PORT.slice, ETH_DST[0:31]),
-            SetField(ETH_SRC, TUNNEL_SOURCE),
-            Move(SOURCE_NETWORK.field[0 : KEY_BITS - 1], ETH_SRC[0 : KEY_BITS - 1]),
-            tunnel_to(self.address),
-            Move(DESTINATION_NETWORK.slice, TUN_ID[0:31]),
-            OUTPUT_PORT.set(TUNNEL_PORT),
-            DESTINATION_TYPE.set(DestinationType.TUNNEL),
-            Goto(tables.SOURCE_COMMIT.number),
+            *into_tunnel(self.address),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EntryReturn:
+    """Replies to connections that the world outside started by another node go back to that one, whatever their address."""
+
+    node: str
+    number: int
+    address: Address
+
+    def flows(self) -> Iterator[Flow]:
+        yield Owner(cookie(Category.NODE, name_id(self.node)), f"Node {self.node}").flow(
+            tables.OUTSIDE_ROUTE,
+            Priority.NORMAL,
+            Match(ct_state("+rpl+trk"), SOURCE_TYPE.equals(SourceType.POD), ENTERED.equals(self.number)),
+            *into_tunnel(self.address),
+        )
+
+
+def into_tunnel(address: Address) -> tuple[Action, ...]:
+    """To the node with this underlay address, with what it must know."""
+    return (
+        DecTtl(),
+        SetField(ETH_DST, TUNNEL_DESTINATION),
+        Move(SERVICE_PORT.slice, ETH_DST[0:31]),
+        SetField(ETH_SRC, TUNNEL_SOURCE),
+        Move(SOURCE_NETWORK.field[0 : KEY_BITS - 1], ETH_SRC[0 : KEY_BITS - 1]),
+        tunnel_to(address),
+        Move(DESTINATION_NETWORK.slice, TUN_ID[0:31]),
+        OUTPUT_PORT.set(TUNNEL_PORT),
+        DESTINATION_TYPE.set(DestinationType.TUNNEL),
+        Goto(tables.SOURCE_COMMIT.number),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lace_sdn.openflow.flow import Flow, Group
@@ -29,14 +30,12 @@ class GroupUnit(Protocol):
     def select_groups(self) -> Iterator[Group]: ...
 
 
+@dataclass(frozen=True, slots=True)
 class Owner:
     """Who a unit's flows belong to: the cookie, and the words for humans."""
 
-    __slots__ = ("cookie", "text")
-
-    def __init__(self, cookie: int, text: str) -> None:
-        self.cookie = cookie
-        self.text = text
+    cookie: int
+    text: str
 
     def flow(self, table: Table, priority: int, match: Match, *actions: Action) -> Flow:
         """A flow of this owner; no action at all drops."""

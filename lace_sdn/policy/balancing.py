@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from lace_sdn.model.objects import Backend, Node, Service, ServicePort
+    from lace_sdn.model.objects import Backend, Node, ServicePort
 
     Backends = tuple[Backend, ...]
 
@@ -34,11 +34,11 @@ class Choice:
     when_none: WhenNone = WhenNone.REJECT
 
 
-def choose(service: Service, port: ServicePort, family: int, node: Node) -> Choice:
-    """For clients on ``node``, over IPv``family``."""
+def choose(port: ServicePort, family: int, node: Node, *, is_local: bool) -> Choice:
+    """For clients whose packets come to ``node``'s bridge first, over IPv``family``. ``is_local``: by its own endpoints alone."""
     listed = tuple(each for each in port.backends if each.address.version == family)
     serving = tuple(each for each in listed if each.ready or each.serving)
-    if service.is_local:
+    if is_local:
         local = _best(each for each in listed if each.node == node.name)
         when_none = WhenNone.DROP if _best(listed) else WhenNone.REJECT
         return Choice(local, serving, when_none)

@@ -6,25 +6,37 @@ Written from docs/policy-semantics.md, not from the compiler, and plain on purpo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lace_sdn.model.objects import Protocol
+from lace_sdn.policy.ends import (
+    NODE_PREFIX,
+    SERVICE_PREFIX,
+    addresses_of,
+    entry_node,
+    is_outside,
+    name_of,
+    underlay_names,
+)
+from lace_sdn.policy.external import NOBODY
 from lace_sdn.policy.selection import selects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Backend, Endpoint, Network, Prefix, Service, ServicePort
+    from lace_sdn.model.objects import Address, Backend, Network, Prefix, Service, ServicePort
 
-SERVICE_PREFIX = "service "
+TUNNELS_PORT: Final = 6081
+"""UDP: of Geneve (RFC 8926). Nobody in a network speaks to the ends of tunnels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A connection that ``source`` (``namespace/pod``) would start. ``port``: 1..65535, 0 for ICMP. ``family``: 4 or 6.
+    """A connection that ``source`` would start. ``port``: 1..65535, 0 for ICMP. ``family``: 4 or 6.
 
-    ``destination``: a pod in the same form, or ``service NAMESPACE/NAME`` for the VIP of a Service.
+    Ends: a pod by ``namespace/name``, ``host NAME``, ``node NAME``; as a destination also ``service NAMESPACE/NAME`` for the
+    VIP of a Service. The ports of a ``node`` are the NodePorts of Services, and those of its own processes.
     """
 
     source: str
@@ -35,7 +47,7 @@ class Connection:
 
     @property
     def service(self) -> str:
-        """``NAMESPACE/NAME`` of the Service that is called; "" for a pod."""
+        """``NAMESPACE/NAME`` of the Service whose VIP is called; "" otherwise."""
         is_service = self.destination.startswith(SERVICE_PREFIX)
         return self.destination.removeprefix(SERVICE_PREFIX) if is_service else ""
 
@@ -45,7 +57,7 @@ class Verdict:
     """``policy``: the policy that allows it, "" if none is needed or none does.
 
     ``is_rejected``: a connection that is not allowed is answered at once, by a reset or "port unreachable"; otherwise
-    there is silence. ``backends``: who may answer, pods by name (``ADDRESS:PORT`` for what is no pod known here).
+    there is silence. ``backends``: who may answer, ends by name (``ADDRESS:PORT`` for what is no end known here).
     """
 
     allowed: bool
@@ -55,36 +67,116 @@ class Verdict:
     backends: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """Who starts a connection. ``network``: "" for an address that is in no network; ``node``: whose bridge meets it first."""
+
+    name: str
+    network: str
+    node: str
+
+
 def verdict(state: ClusterState, connection: Connection, *, sctp: bool = True) -> Verdict:
     """Allowed inside one network, or if some policy relates the two networks in this direction and is not in conflict.
 
     A Service may also be used by networks that a ServiceRoutingPolicy admits to it. ``sctp``: whether the datapath tracks it
-    by its ports. Raises KeyError for an endpoint or Service that is not in ``state``.
+    by its ports. Raises KeyError for an end that is not in ``state``.
     """
-    source = state.endpoint_by_id[connection.source]
+    for name in (connection.source, connection.destination):
+        if not any(address.version == connection.family for address in addresses_of(state, name)):
+            called = f"Service {connection.service}" if name.startswith(SERVICE_PREFIX) else name
+            return Verdict(allowed=False, reason=f"{called} has no IPv{connection.family} address")
+    client = _Client(
+        connection.source,
+        _network_of(state, connection.source, connection.family),
+        entry_node(state, connection.source),
+    )
     if connection.service:
-        return _service_verdict(state, source, connection, sctp=sctp)
-    allowed = _pod_verdict(state, source, connection)
+        return _service_verdict(state, client, connection, sctp=sctp)
+    by_node_port = node_port(state, connection)
+    if by_node_port is not None and not _why_not_meant(state, client, connection):
+        return _node_port_verdict(state, client, connection, by_node_port, sctp=sctp)
+    allowed = _direct_verdict(state, client, connection)
     return replace(allowed, backends=(connection.destination,)) if allowed.allowed else allowed
 
 
-def _pod_verdict(state: ClusterState, source: Endpoint, connection: Connection) -> Verdict:
-    destination = state.endpoint_by_id[connection.destination]
-    for endpoint in (source, destination):
-        if not any(address.version == connection.family for address in endpoint.addresses):
-            return Verdict(allowed=False, reason=f"{endpoint.id} has no IPv{connection.family} address")
-    if source.network == destination.network:
-        return Verdict(allowed=True, reason=f"both are in Network {source.network}")
-    return network_verdict(state, source.network, destination.network)
+def _network_of(state: ClusterState, name: str, family: int) -> str:
+    """The network of an end at its address of this family; "" for none."""
+    if not is_outside(name):
+        return state.endpoint_by_id[name].network
+    address = next(each for each in addresses_of(state, name) if each.version == family)
+    return external_network(state, address)
 
 
-def _service_verdict(state: ClusterState, source: Endpoint, connection: Connection, *, sctp: bool) -> Verdict:
+def external_network(state: ClusterState, address: Address) -> str:
+    """The external network that an underlay address belongs to: longest prefix, then the older; "" for none."""
+    nobody = [(prefix.prefixlen, "") for prefix in NOBODY if address in prefix]
+    theirs = [
+        (prefix.prefixlen, network.name)
+        for network in sorted(state.networks, key=lambda each: (each.created, each.name), reverse=True)
+        for prefix in network.external_prefixes
+        if address in prefix
+    ]
+    # The last of the longest counts: the oldest, or nobody.
+    longest = max((length for length, _ in theirs + nobody), default=0)
+    return next((name for length, name in reversed(theirs + nobody) if length == longest), "")
+
+
+def _direct_verdict(state: ClusterState, client: _Client, connection: Connection) -> Verdict:
+    """To a pod, a host or a node at its own address."""
+    name = connection.destination
+    if _is_probe(state, connection):
+        return Verdict(allowed=True, reason=f"{client.name} probes a pod of its own")
+    network = _network_of(state, name, connection.family)
+    why_not = _why_nobody(client, connection, network) or _why_not_meant(state, client, connection)
+    if why_not:
+        return Verdict(allowed=False, reason=why_not)
+    if client.network == network:
+        return Verdict(allowed=True, reason=f"both are in Network {network}")
+    return network_verdict(state, client.network, network)
+
+
+def _why_nobody(client: _Client, connection: Connection, network: str) -> str:
+    """Why no policy can allow it; "" if one may."""
+    name = connection.destination
+    if is_outside(client.name) and is_outside(name):
+        return "neither of the two is in a network of the cluster"
+    for each, its in ((client.name, client.network), (name, network)):
+        if not its:
+            return f"the address of {each} is in no external Network"
+    if is_outside(name) and (connection.protocol, connection.port) == (Protocol.UDP, TUNNELS_PORT):
+        return f"UDP port {TUNNELS_PORT} is that of the tunnels between nodes"
+    return ""
+
+
+def _why_not_meant(state: ClusterState, client: _Client, connection: Connection) -> str:
+    """For a pod, addresses of the pod networks that it reaches mean these, never the world outside."""
+    if is_outside(client.name) or not is_outside(connection.destination):
+        return ""
+    address = next(
+        each for each in addresses_of(state, connection.destination) if each.version == connection.family
+    )
+    for network in state.networks:
+        if any(address in subnet.prefix for subnet in network.subnets) and (
+            network.name == client.network or network_verdict(state, client.network, network.name).allowed
+        ):
+            return f"for {client.name} {address} is an address of Network {network.name}"
+    return ""
+
+
+def _is_probe(state: ClusterState, connection: Connection) -> bool:
+    """A node's own process at a port that a pod of this node has probes for (Kubernetes: Pod Lifecycle, probes)."""
+    pod = state.endpoint_by_id.get(connection.destination)
+    is_own = pod is not None and connection.source == NODE_PREFIX + pod.node
+    return (
+        is_own and pod is not None and connection.protocol is Protocol.TCP and connection.port in pod.probes
+    )
+
+
+def _service_verdict(state: ClusterState, client: _Client, connection: Connection, *, sctp: bool) -> Verdict:
     """Who may use the VIP is asked first: a stranger to the Service is not even told that there is no such port."""
     service = state.service_by_id[connection.service]
-    for name, addresses in ((source.id, source.addresses), (f"Service {service.id}", service.vips)):
-        if not any(address.version == connection.family for address in addresses):
-            return Verdict(allowed=False, reason=f"{name} has no IPv{connection.family} address")
-    access = service_access(state, source.network, service)
+    access = _access(state, client, service)
     if not access.allowed:
         return access
     if connection.protocol is Protocol.ICMP:
@@ -94,14 +186,62 @@ def _service_verdict(state: ClusterState, source: Endpoint, connection: Connecti
     if port is None:
         what = f"Service {service.id} has no port {connection.protocol} {connection.port}"
         return Verdict(allowed=False, reason=what, is_rejected=connection.protocol is not Protocol.SCTP)
-    if port.protocol is Protocol.SCTP and not sctp:
-        what = f"port SCTP {port.number} of Service {service.id} is not installed"
-        return Verdict(allowed=False, reason=f"{what}: the userspace datapath tracks SCTP without ports")
-    return _balanced(state, source, (service, port), connection.family, access)
+    untracked = _untracked(service, port, sctp=sctp)
+    if untracked:
+        return untracked
+    return _balanced(state, client.node, (service, port, service.is_local), connection.family, access)
+
+
+def node_port(state: ClusterState, connection: Connection) -> tuple[Service, ServicePort] | None:
+    """The Service's port behind a node's port, if it has VIPs of the family."""
+    if not connection.destination.startswith(NODE_PREFIX) or not connection.port:
+        return None
+    for service in state.services:
+        if any(vip.version == connection.family for vip in service.vips):
+            for port in service.ports:
+                if (port.protocol, port.node_port) == (connection.protocol, connection.port):
+                    return service, port
+    return None
+
+
+def _node_port_verdict(
+    state: ClusterState,
+    client: _Client,
+    connection: Connection,
+    asked: tuple[Service, ServicePort],
+    *,
+    sctp: bool,
+) -> Verdict:
+    """As for a VIP. externalTrafficPolicy Local is about those who come from outside the node."""
+    service, port = asked
+    access = _access(state, client, service)
+    if not access.allowed:
+        return access
+    untracked = _untracked(service, port, sctp=sctp)
+    if untracked:
+        return untracked
+    called = connection.destination.removeprefix(NODE_PREFIX)
+    comes_from_outside = is_outside(client.name) and client.name != connection.destination
+    node = called if is_outside(client.name) else client.node
+    is_local = service.is_local_by_node_port and comes_from_outside
+    return _balanced(state, node, (service, port, is_local), connection.family, access)
+
+
+def _untracked(service: Service, port: ServicePort, *, sctp: bool) -> Verdict | None:
+    if port.protocol is not Protocol.SCTP or sctp:
+        return None
+    what = f"port SCTP {port.number} of Service {service.id} is not installed"
+    return Verdict(allowed=False, reason=f"{what}: the userspace datapath tracks SCTP without ports")
+
+
+def _access(state: ClusterState, client: _Client, service: Service) -> Verdict:
+    if not client.network:
+        return Verdict(allowed=False, reason=f"the address of {client.name} is in no external Network")
+    return service_access(state, client.network, service)
 
 
 def service_access(state: ClusterState, network: str, service: Service) -> Verdict:
-    """Whether pods of ``network`` may use the VIPs of ``service``: its own network, a peer of it, or admitted to it."""
+    """Whether those in ``network`` may use the VIPs of ``service``: its own network, a peer of it, or admitted to it."""
     if network == service.network:
         return Verdict(allowed=True, reason=f"both are in Network {network}")
     routed = network_verdict(state, network, service.network)
@@ -124,23 +264,34 @@ def service_access(state: ClusterState, network: str, service: Service) -> Verdi
 
 
 def _balanced(
-    state: ClusterState, source: Endpoint, asked: tuple[Service, ServicePort], family: int, access: Verdict
+    state: ClusterState,
+    node: str,
+    asked: tuple[Service, ServicePort, bool],
+    family: int,
+    access: Verdict,
 ) -> Verdict:
-    """Which backends answer a client on this node (Kubernetes: Service, "Virtual IPs and service proxies")."""
-    service, port = asked
+    """Which backends answer a client that comes by this node; the last of ``asked``: only those of the node itself.
+
+    Kubernetes: Service, "Virtual IPs and service proxies".
+    """
+    service, port, is_local = asked
     everywhere = [each for each in port.backends if each.address.version == family]
     usable = _usable(everywhere)
     if not usable:
         reason = f"Service {service.id} has no endpoint for port {port.protocol} {port.number}"
         return Verdict(allowed=False, reason=reason, is_rejected=port.protocol is not Protocol.SCTP)
-    here = [each for each in everywhere if each.node == source.node]
-    chosen = _usable(here) if service.is_local else _near(state, source.node, usable)
+    here = [each for each in everywhere if each.node == node]
+    chosen = _usable(here) if is_local else _near(state, node, usable)
     if not chosen:
+        which = "internalTrafficPolicy" if service.is_local else "externalTrafficPolicy"
         return Verdict(
             allowed=False,
-            reason=f"internalTrafficPolicy of Service {service.id} is Local, and node {source.node} has no endpoint",
+            reason=f"{which} of Service {service.id} is Local, and node {node} has no endpoint",
         )
-    return replace(access, backends=tuple(sorted({_name(each) for each in chosen})))
+    names = underlay_names(state) if state.network_by_name[service.network].is_external else {}
+    return replace(
+        access, backends=tuple(sorted({names.get(each.address) or _name(each) for each in chosen}))
+    )
 
 
 def _usable(backends: Sequence[Backend]) -> list[Backend]:
@@ -163,8 +314,7 @@ def _near(state: ClusterState, node: str, usable: Sequence[Backend]) -> list[Bac
 
 
 def _name(backend: Backend) -> str:
-    host = f"[{backend.address}]" if backend.address.version == 6 else str(backend.address)
-    return backend.pod or f"{host}:{backend.port}"
+    return backend.pod or name_of(backend.address, backend.port)
 
 
 def network_verdict(state: ClusterState, source_name: str, destination_name: str) -> Verdict:
@@ -202,7 +352,7 @@ def _relating_policy(state: ClusterState, source: Network, destination: Network)
 
 def _winner_over(state: ClusterState, source: Network, destination: Network) -> str | None:
     """The network whose prefix keeps ``destination`` from being routed for ``source``: itself, or one with precedence."""
-    if _clash(source, destination):
+    if _clash(state, source, destination):
         return source.name
     related = [
         (_relating_policy(state, source, other), other) for other in state.networks if other is not source
@@ -213,7 +363,7 @@ def _winner_over(state: ClusterState, source: Network, destination: Network) -> 
     )
     routed = [source]
     for _, other in in_order:
-        winner = next((held for held in routed if _clash(held, other)), None)
+        winner = next((held for held in routed if _clash(state, held, other)), None)
         if other is destination:
             return winner.name if winner else None
         if winner is None:
@@ -221,15 +371,28 @@ def _winner_over(state: ClusterState, source: Network, destination: Network) -> 
     return None
 
 
-def _clash(one: Network, other: Network) -> bool:
-    return any(_ambiguous(one, mine, other, theirs) for mine in one.prefixes for theirs in other.prefixes)
+def _clash(state: ClusterState, one: Network, other: Network) -> bool:
+    return any(
+        _ambiguous(one, mine, other, theirs) for mine in _kept(state, one) for theirs in _kept(state, other)
+    )
+
+
+def _kept(state: ClusterState, network: Network) -> list[Prefix]:
+    """Its prefixes, without those that an older external network has too."""
+    older = {
+        prefix
+        for each in state.networks
+        if (each.created, each.name) < (network.created, network.name)
+        for prefix in each.external_prefixes
+    }
+    return [each for each in network.prefixes if not network.is_external or each not in older]
 
 
 def _ambiguous(one: Network, mine: Prefix, other: Network, theirs: Prefix) -> bool:
-    """Overlap of pod networks; equality of external ones; an external prefix equal to or inside a pod prefix."""
-    if mine.version != theirs.version or not mine.overlaps(theirs):
+    """Overlap of pod networks; an external prefix equal to or inside a pod prefix."""
+    if mine.version != theirs.version or not mine.overlaps(theirs) or (one.is_external and other.is_external):
         return False
-    if one.is_external == other.is_external:
-        return not one.is_external or mine == theirs
+    if not one.is_external and not other.is_external:
+        return True
     outside, pods = (mine, theirs) if one.is_external else (theirs, mine)
     return outside.prefixlen >= pods.prefixlen

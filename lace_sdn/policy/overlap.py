@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from lace_sdn.policy.external import outside
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -15,40 +17,32 @@ class _Entry(NamedTuple):
     version: int
     first: int
     length: int
-    name: str
     is_external: bool
+    name: str
     prefix: Prefix
-
-
-def are_ambiguous(outer: _Entry, inner: _Entry) -> bool:
-    """Whether a prefix and one inside it (or equal) leave open which network an address means.
-
-    Pod networks: always. External ones: only when equal, longest prefix decides otherwise. An external prefix may
-    contain a pod prefix, never equal it or lie inside one.
-    """
-    if outer.is_external and inner.is_external:
-        return outer.length == inner.length
-    if outer.is_external:
-        return outer.length == inner.length
-    return True
 
 
 def conflicts(networks: Iterable[Network]) -> Mapping[str, Mapping[str, Prefix]]:
     """For each Network that has any: the Networks it conflicts with, and the prefix they share.
 
-    Prefixes either nest or are disjoint, so one sweep in address order meets every nested pair.
+    What lies inside a pod prefix, or equals it, leaves open whose an address is. Inside an external prefix it does not: pod
+    networks win for their own addresses, and of external ones each address belongs to one. Prefixes either nest or are
+    disjoint, so one sweep in address order, pods' before equal external ones, meets every nested pair.
     """
+    networks = tuple(networks)
+    owners = outside(networks).owners
     entries = sorted(
         _Entry(
             prefix.version,
             int(prefix.network_address),
             prefix.prefixlen,
-            network.name,
             network.is_external,
+            network.name,
             prefix,
         )
         for network in networks
         for prefix in network.prefixes
+        if not network.is_external or owners[prefix] == network.name
     )
     found: dict[str, dict[str, Prefix]] = defaultdict(dict)
     enclosing: list[_Entry] = []
@@ -56,7 +50,7 @@ def conflicts(networks: Iterable[Network]) -> Mapping[str, Mapping[str, Prefix]]
         while enclosing and not _contains(enclosing[-1], entry):
             enclosing.pop()
         for outer in enclosing:
-            if outer.name != entry.name and are_ambiguous(outer, entry):
+            if outer.name != entry.name and not outer.is_external:
                 found[outer.name].setdefault(entry.name, entry.prefix)
                 found[entry.name].setdefault(outer.name, entry.prefix)
         enclosing.append(entry)

@@ -1,7 +1,7 @@
-"""Who may reach whom as a whole: every connection that pods could start, and the lines in which people write it down.
+"""Who may reach whom as a whole: every connection that could be started, and the lines in which people write it down.
 
-``FROM -> TO PROTO/PORT VERDICT [v4|v6] [by POD ...]``; TO is a pod, or ``service NAMESPACE/NAME``; pairs that no line names are
-denied.
+``FROM -> TO PROTO/PORT VERDICT [v4|v6] [by END ...]``; an end is a pod, ``host NAME`` (outside the cluster) or ``node NAME``, TO
+also ``service NAMESPACE/NAME``; pairs that no line names are denied.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from lace_sdn.model.objects import Protocol
-from lace_sdn.policy.oracle import SERVICE_PREFIX, Connection, verdict
+from lace_sdn.policy.ends import HOST_PREFIX, NODE_PREFIX, SERVICE_PREFIX, addresses_of
+from lace_sdn.policy.oracle import Connection, node_port, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Address, Endpoint, Service
+    from lace_sdn.model.objects import Address, Port, Service
     from lace_sdn.policy.oracle import Verdict
 
+    _Asked = tuple[Protocol, int]
+
 FORM = (
-    "expected FROM -> TO PROTO/PORT allow|deny|reject [v4|v6] [by POD ...], such as: "
+    "expected FROM -> TO PROTO/PORT allow|deny|reject [v4|v6] [by END ...], such as: "
     "shop/web-0 -> shop/db-0 tcp/5432 allow, or shop/web-0 -> service shop/db tcp/5432 allow by shop/db-0 shop/db-1"
 )
 FAMILIES = (4, 6)
@@ -65,29 +68,87 @@ DENIED = Expectation(Outcome.DENY)
 def connections(state: ClusterState) -> Iterator[Connection]:
     """Every pod to every other pod, and to every Service, in each address family that both have.
 
-    To pods: their declared ports and ICMP; to Services: their ports. SCTP is not asked.
+    To pods: their declared ports and ICMP; to Services: their ports. SCTP is not asked. Where the objects speak of the world
+    outside, hosts and nodes take part: pods to them and they to pods, to Services and to NodePorts.
     """
+    has_outside = _has_outside(state)
     for source in state.endpoints:
         for destination in state.endpoints:
             if source is not destination:
-                yield from _between(source, destination)
+                yield from _between(state, source.id, destination.id, _listened(destination.ports))
         for service in state.services:
-            yield from _to_service(source, service)
+            yield from _to_service(state, source.id, service)
+        if has_outside:
+            yield from _to_outside(state, source.id)
+    if has_outside:
+        hosts = [HOST_PREFIX + host.name for host in state.external_hosts]
+        for name in (*hosts, *(NODE_PREFIX + node.name for node in state.nodes)):
+            yield from _from_outside(state, name)
 
 
-def _between(source: Endpoint, destination: Endpoint) -> Iterator[Connection]:
-    asked = [(port.protocol, port.number) for port in destination.ports if port.protocol is not Protocol.SCTP]
-    for family in shared_families(source.addresses, destination.addresses):
-        for protocol, number in [*asked, (Protocol.ICMP, 0)]:
-            yield Connection(source.id, destination.id, protocol, number, family)
+def _has_outside(state: ClusterState) -> bool:
+    return bool(
+        state.external_hosts
+        or state.host_pods
+        or any(network.is_external for network in state.networks)
+        or any(endpoint.probes for endpoint in state.endpoints)
+        or any(port.node_port for service in state.services for port in service.ports)
+    )
 
 
-def _to_service(source: Endpoint, service: Service) -> Iterator[Connection]:
-    for family in shared_families(source.addresses, service.vips):
+def _listened(ports: Iterable[Port]) -> list[_Asked]:
+    return [(port.protocol, port.number) for port in ports if port.protocol is not Protocol.SCTP]
+
+
+def _between(
+    state: ClusterState, source: str, destination: str, ports: Iterable[_Asked]
+) -> Iterator[Connection]:
+    asked = dict.fromkeys((*ports, (Protocol.ICMP, 0)))
+    for family in shared_families(addresses_of(state, source), addresses_of(state, destination)):
+        for protocol, number in asked:
+            yield Connection(source, destination, protocol, number, family)
+
+
+def _to_service(state: ClusterState, source: str, service: Service) -> Iterator[Connection]:
+    for family in shared_families(addresses_of(state, source), service.vips):
         for port in service.ports:
             if port.protocol is not Protocol.SCTP:
                 name = SERVICE_PREFIX + service.id
-                yield Connection(source.id, name, port.protocol, port.number, family)
+                yield Connection(source, name, port.protocol, port.number, family)
+
+
+def _to_outside(state: ClusterState, source: str) -> Iterator[Connection]:
+    """A pod to hosts, and to nodes: NodePorts, and what listens there by itself."""
+    for host in state.external_hosts:
+        yield from _between(state, source, HOST_PREFIX + host.name, _listened(host.ports))
+    node_ports = _node_ports(state)
+    for node in state.nodes:
+        own = [port for pod in state.host_pods if pod.node == node.name for port in _listened(pod.ports)]
+        yield from _between(state, source, NODE_PREFIX + node.name, [*own, *node_ports])
+
+
+def _from_outside(state: ClusterState, source: str) -> Iterator[Connection]:
+    """A host or a node to pods, by their declared ports and those of probes, to VIPs and to NodePorts."""
+    for destination in state.endpoints:
+        probed = [(Protocol.TCP, number) for number in destination.probes]
+        yield from _between(state, source, destination.id, [*_listened(destination.ports), *probed])
+    for service in state.services:
+        yield from _to_service(state, source, service)
+    for node in state.nodes:
+        for protocol, number in _node_ports(state):
+            for family in shared_families(addresses_of(state, source), node.addresses):
+                asked = Connection(source, NODE_PREFIX + node.name, protocol, number, family)
+                if node_port(state, asked) is not None:
+                    yield asked
+
+
+def _node_ports(state: ClusterState) -> list[_Asked]:
+    return [
+        (port.protocol, port.node_port)
+        for service in state.services
+        for port in service.ports
+        if port.node_port and port.protocol is not Protocol.SCTP
+    ]
 
 
 def shared_families(one: tuple[Address, ...], other: tuple[Address, ...]) -> tuple[int, ...]:
@@ -152,9 +213,7 @@ def parse(text: str, name: str = "reachability.txt") -> tuple[Line, ...]:
 
 def _line(words: list[str]) -> Line:
     place = words.index("by") if "by" in words else len(words)
-    said, backends = words[:place], words[place + 1 :]
-    if said[2:3] == [SERVICE_PREFIX.strip()]:
-        said[2:4] = [" ".join(said[2:4])]
+    said, backends = _joined(words[:place]), _joined(words[place + 1 :])
     match said:
         case [source, "->", destination, probe, "allow" | "deny" | "reject" as word]:
             families: tuple[int, ...] = FAMILIES
@@ -166,6 +225,18 @@ def _line(words: list[str]) -> Line:
         raise ValueError(f"{' '.join(words)!r}: who answers what is allowed is expected behind by")
     meant = Expectation(Outcome(word), frozenset(backends) if backends else None)
     return Line(source, destination, *parse_probe(probe), meant, families)
+
+
+def _joined(words: list[str]) -> list[str]:
+    """With the two words of ``host NAME``, ``node NAME`` and ``service NAMESPACE/NAME`` as one."""
+    found: list[str] = []
+    kinds = {prefix.strip() for prefix in (HOST_PREFIX, NODE_PREFIX, SERVICE_PREFIX)}
+    for word in words:
+        if found and found[-1] in kinds:
+            found[-1] = f"{found[-1]} {word}"
+        else:
+            found.append(word)
+    return found
 
 
 def expected(state: ClusterState, lines: tuple[Line, ...]) -> Mapping[Connection, Expectation]:
@@ -183,7 +254,7 @@ def expected(state: ClusterState, lines: tuple[Line, ...]) -> Mapping[Connection
             in answers
         ]
         text = f"{line.source} -> {line.destination} {probe_name(line.protocol, line.port)}"
-        unknown = sorted((line.meant.backends or frozenset()) - state.endpoint_by_id.keys())
+        unknown = sorted((line.meant.backends or frozenset()) - _ends(state))
         if unknown:
             raise ValueError(f"{text}: answered by {', '.join(unknown)}: no such pod in the cluster")
         if not asked and not _is_never(state, line):
@@ -196,5 +267,11 @@ def expected(state: ClusterState, lines: tuple[Line, ...]) -> Mapping[Connection
 
 def _is_never(state: ClusterState, line: Line) -> bool:
     """A denied line between ends without a common address family: true, and worth saying."""
-    ends = {*state.endpoint_by_id, *(SERVICE_PREFIX + name for name in state.service_by_id)}
+    ends = {*_ends(state), *(SERVICE_PREFIX + name for name in state.service_by_id)}
     return line.meant == DENIED and {line.source, line.destination} <= ends
+
+
+def _ends(state: ClusterState) -> set[str]:
+    """All that start and answer connections."""
+    hosts = {HOST_PREFIX + name for name in state.external_host_by_name}
+    return {*state.endpoint_by_id, *hosts, *(NODE_PREFIX + name for name in state.node_by_name)}

@@ -106,13 +106,15 @@ def _admitted(state: ClusterState) -> dict[str, dict[Admission, str]]:
     for service in state.services:
         namespaces_of[service.network].add(service.namespace)
     found: dict[str, dict[Admission, str]] = defaultdict(dict)
+    networks = state.network_by_name
     for policy in sorted(state.service_policies, key=lambda each: (each.created, each.name)):
         admissions = tuple(_admissions(state, policy, namespaces_of))
         for source in state.networks:
-            # Two external networks are never related; services of external ones are not served.
             if admissions and selects(policy.source, source):
                 for admission in admissions:
-                    found[source.name].setdefault(admission, policy.name)
+                    # Two external networks are never related.
+                    if not (source.is_external and networks[admission.network].is_external):
+                        found[source.name].setdefault(admission, policy.name)
     return {name: _without_parts(its) for name, its in found.items()}
 
 
@@ -122,7 +124,7 @@ def _admissions(
     """What the policy admits its sources to, as far as there are services."""
     labels = {each.name: each.labels for each in state.namespaces}
     for network in state.networks:
-        if network.is_external or not selects(policy.destination, network):
+        if not selects(policy.destination, network):
             continue
         there = sorted(namespaces_of.get(network.name, ()))
         if there and not policy.namespaces.requirements:

@@ -97,7 +97,7 @@ def test_a_client_is_spread_over(
     expected: tuple[Backend, ...] | WhenNone,
 ) -> None:
     its = service(listed, is_local)
-    found = choose(its, its.ports[0], 4, node)
+    found = choose(its.ports[0], 4, node, is_local=its.is_local)
     assert (set(found.chosen) or found.when_none) == (
         set(expected) if isinstance(expected, tuple) else expected
     )
@@ -127,10 +127,10 @@ def test_the_oracle_says_the_same(
 
 def test_existing_connections_stay_with_endpoints_that_serve() -> None:
     its = service((READY, ENDING, ENDED, UNREADY, ELSEWHERE), is_local=True)
-    assert set(choose(its, its.ports[0], 4, ONE).serving) == {READY, ENDING, ELSEWHERE}
+    assert set(choose(its.ports[0], 4, ONE, is_local=its.is_local).serving) == {READY, ENDING, ELSEWHERE}
 
 
 def test_families_do_not_mix() -> None:
     six = replace(READY, address=ip_address("fd00::1"))
     its = service((READY, six), is_local=False)
-    assert choose(its, its.ports[0], 6, ONE).chosen == (six,)
+    assert choose(its.ports[0], 6, ONE, is_local=its.is_local).chosen == (six,)

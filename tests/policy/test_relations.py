@@ -108,14 +108,15 @@ def test_every_policy_that_relates_a_lost_pair_says_so() -> None:
     }
 
 
-def test_a_pair_of_external_networks_is_lost_by_nobody() -> None:
-    """It was never related: here two such networks have one prefix, and the policy selects both on both sides."""
+def test_external_networks_with_one_prefix_conflict_for_no_source() -> None:
+    """Each of their addresses belongs to one of them, whoever asks."""
     one, two = outside("one", 20, "192.0.2.0/24", out="1"), outside("two", 21, "192.0.2.0/24", out="1")
     both = having("out", Operator.EXISTS)
     found = resolve(
         state([A, one, two], RoutingPolicy("p", both, both), RoutingPolicy("q", named("a"), both))
     )
-    assert {(each.policy, each.source, each.destination) for each in found.lost} == {("q", "a", "two")}
+    assert found.lost == ()
+    assert set(found.reach["a"]) == {"one", "two"}
 
 
 def test_within_one_policy_the_name_of_the_network_decides() -> None:

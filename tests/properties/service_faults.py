@@ -203,7 +203,7 @@ SERVICE_FAULTS = (
     Fault(
         "the answer to oneself in the wrong zone",
         edit(
-            tables.HAIRPIN_RETURN,
+            tables.RETURN_ZONE,
             is_row,
             with_actions(lambda each: None if each == SECOND_ZONE.set(1) else each),
         ),

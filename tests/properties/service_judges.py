@@ -27,8 +27,9 @@ from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, ETH_TYPE, TUN_ID, TUN_SRC
 from lace_sdn.openflow.simulator import Packet, Tcp
 from lace_sdn.openflow.simulator.packet import address_fields
 from lace_sdn.pipeline.constants import TUNNEL_DESTINATION, TUNNEL_PORT, TUNNEL_SOURCE
+from lace_sdn.policy.ends import SERVICE_PREFIX
 from lace_sdn.policy.numbers import numbers
-from lace_sdn.policy.oracle import SERVICE_PREFIX, Connection, verdict
+from lace_sdn.policy.oracle import Connection, verdict
 from lace_sdn.policy.services import port_name
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from lace_sdn.model.objects import (
     ServicePolicy,
     ServicePort,
 )
-from lace_sdn.policy.oracle import SERVICE_PREFIX, Connection
+from lace_sdn.policy.ends import SERVICE_PREFIX
+from lace_sdn.policy.oracle import Connection
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn

@@ -28,7 +28,8 @@ from lace_sdn.model.objects import (
 )
 from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, TCP_DST, TCP_SRC
 from lace_sdn.pipeline.constants import GATEWAY_ETHER
-from lace_sdn.policy.oracle import SERVICE_PREFIX, Connection
+from lace_sdn.policy.ends import SERVICE_PREFIX
+from lace_sdn.policy.oracle import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
