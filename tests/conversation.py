@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lace_sdn.model import objects
@@ -11,8 +12,8 @@ from lace_sdn.openflow.match import parse_mac
 from lace_sdn.openflow.simulator import Fabric, Packet, Tcp, Tracker
 from lace_sdn.openflow.simulator.packet import Ends, address_fields, icmp_form, port_fields
 from lace_sdn.pipeline.compiler import Cluster, NodeCompiler, offline_ports, underlay_address
-from lace_sdn.pipeline.constants import GATEWAY_ETHER, TUNNEL_PORT
-from lace_sdn.policy.oracle import Connection, verdict
+from lace_sdn.pipeline.constants import GATEWAY_ETHER, GATEWAY_PORT, TUNNEL_PORT
+from lace_sdn.policy.oracle import Connection, external_network, network_verdict, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -183,8 +184,26 @@ class Stage:
             for delivery in each.journey.deliveries:
                 if delivery[:2] == each.goal[:2]:
                     continue
+                if delivery.port == GATEWAY_PORT:
+                    if not self.may_leave(connection.source, delivery.packet):
+                        yield f"{delivery.node}'s own stack", delivery
+                    continue
                 other = ids[delivery[:2]]
                 meant = replace(connection, destination=other)
                 has_address = wanted in self.state.endpoint_by_id[other].addresses
                 if not has_address or not verdict(self.state, meant).allowed:
                     yield other, delivery
+
+    def may_leave(self, source: str, packet: Packet) -> bool:
+        """Whether the world outside may get it: its address belongs to an external Network that the pod reaches."""
+        _, destination = addresses_in(packet)
+        network = external_network(self.state, destination)
+        own = self.state.endpoint_by_id[source].network
+        return bool(network) and network_verdict(self.state, own, network).allowed
+
+
+def addresses_in(packet: Packet) -> tuple[Address, Address]:
+    """Source and destination."""
+    kind = IPv6Address if packet.is_ipv6 else IPv4Address
+    source, destination = (packet.headers[field] for field in address_fields(packet.headers[ETH_TYPE]))
+    return kind(source), kind(destination)

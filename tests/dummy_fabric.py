@@ -24,7 +24,7 @@ from lace_sdn.openflow.flow import BridgeProgram
 from lace_sdn.openflow.simulator.fabric import Delivery, Journey, Passage
 from lace_sdn.openflow.wire import PacketIn, read_packet_in
 from lace_sdn.openflow.wire.packets import PACKET_IN
-from lace_sdn.pipeline.constants import TUNNEL_PORT
+from lace_sdn.pipeline.constants import GATEWAY_PORT, TUNNEL_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -70,7 +70,7 @@ class Control:
 
 
 class DummyNode:
-    """One node: a switch process with br-int, br-phy and pods' ports v1, v2, ..."""
+    """One node: a switch process with br-int, br-phy, pods' ports v1, v2, ... and that to the node's own stack."""
 
     def __init__(self, index: int, ports: int) -> None:
         self.address = IPv4Address(f"192.168.50.{index + 1}")
@@ -88,7 +88,8 @@ class DummyNode:
         switch.add_bridge("br-phy", f'other-config:hwaddr="{_mac_text(self.mac)}"')
         switch.add_bridge("br-int")
         names = {"p0": ("br-phy", 1), f"v{SENTINEL}": ("br-int", SENTINEL)}
-        names |= {f"v{number}": ("br-int", number) for number in range(1, self.ports + 1)}
+        numbers = [*range(1, self.ports + 1), GATEWAY_PORT]
+        names |= {f"v{number}": ("br-int", number) for number in numbers}
         arguments: list[str] = []
         for name, (bridge, ofport) in names.items():
             arguments += ["--", "add-port", bridge, name, "--", "set", "Interface", name, "type=dummy"]

@@ -69,6 +69,19 @@ def _node_remote(
     show_default=True,
     help="system: the kernel's datapath; netdev: the userspace one.",
 )
+@click.option(
+    "--hosts",
+    "hosts_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write DIR/NODE/host.json: what `lace-sdn host` does on each node.",
+)
+@click.option(
+    "--mtu",
+    type=click.IntRange(1280, 65535),
+    default=1450,
+    show_default=True,
+    help="Octets of the pods' packets: the underlay's less 50, over an IPv6 underlay less 70.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log every change, not only what needs attention.")
 def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
     source: Path,
@@ -79,6 +92,8 @@ def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its par
     node: str | None,
     status_file: Path | None,
     datapath_type: str,
+    hosts_dir: Path | None,
+    mtu: int,
     verbose: bool,
 ) -> None:
     """Keep every bridge as the manifests in --source say, until stopped.
@@ -101,6 +116,8 @@ def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its par
         only_node=node,
         status_file=status_file,
         datapath_type=datapath_type,
+        hosts_dir=hosts_dir,
+        mtu=mtu,
         verbose=verbose,
     )
     Process(settings).run()

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import eventlet
 
+from lace_sdn.controller.host_plans import HostPlans
 from lace_sdn.controller.node_loop import NodeLoop
 from lace_sdn.controller.status import StatusFile, describe
 from lace_sdn.controller.world import World, WorldReader
+from lace_sdn.pipeline.host import host_program
 from lace_sdn.switch.openflow_app import SwitchApp
 from lace_sdn.switch.ovsdb import OvsdbNode, OvsdbSettings, datapath_id
 
@@ -40,7 +42,10 @@ AUDIT_SHARE = 20
 
 @dataclass(frozen=True)
 class Settings:
-    """``ovsdb``: node -> remote of its database; ``ovsdb_dir``: a folder with NODE/db.sock, watched."""
+    """``ovsdb``: node -> remote of its database; ``ovsdb_dir``: a folder with NODE/db.sock, watched.
+
+    ``hosts_dir``: where NODE/host.json is written; ``mtu``: of pods, octets.
+    """
 
     source: Path
     state_file: Path
@@ -50,6 +55,8 @@ class Settings:
     only_node: str | None = None
     status_file: Path | None = None
     datapath_type: str = "system"
+    hosts_dir: Path | None = None
+    mtu: int = 1450
     verbose: bool = False
 
     @property
@@ -98,6 +105,7 @@ class Worker:
         world = self._process.world
         if world is None:
             return True
+        self._process.publish_host(self.loop.node, world)
         try:
             return self.loop.step(world)
         except Exception:
@@ -116,6 +124,7 @@ class Process:
         self._settings = settings
         self._reader = WorldReader(settings.source, settings.state_file, is_userspace=settings.is_userspace)
         self._status = StatusFile(settings.status_file)
+        self._host_plans = HostPlans(settings.hosts_dir)
         self._workers: dict[str, Worker] = {}
         self._databases: dict[str, OvsdbNode] = {}
         self._stop = threading.Event()
@@ -145,6 +154,13 @@ class Process:
             self._status.write(describe(self.world, loops))
         except OSError as error:
             log.error("status file %s: %s", self._settings.status_file, error)  # noqa: TRY400
+
+    def publish_host(self, node: str, world: World) -> None:
+        """Write what the node's own stack is to do; a folder that cannot be written to is reported, and tried again."""
+        try:
+            self._host_plans.write(node, host_program(world.cluster, node))
+        except OSError as error:
+            log.error("node=%s: the plan of its network stack is not written: %s", node, error)  # noqa: TRY400
 
     # Bridges connect and go.
 
@@ -189,7 +205,9 @@ class Process:
             worker = self._workers[node] = Worker(node, self, sctp=not self._settings.is_userspace)
             worker.loop.bridge = self._app.bridges.get(int(datapath_id(node), 16))
             settings = OvsdbSettings(
-                datapath_type=self._settings.datapath_type, controller=f"unix:{self._settings.listen}"
+                datapath_type=self._settings.datapath_type,
+                controller=f"unix:{self._settings.listen}",
+                mtu=self._settings.mtu,
             )
             self._databases[node] = OvsdbNode(remotes[node], node, settings, partial(self._on_ports, worker))
             self._databases[node].start()

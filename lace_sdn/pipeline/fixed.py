@@ -180,7 +180,7 @@ def _return_zone() -> Iterator[Flow]:
         yield OWNER.flow(
             tables.RETURN_ZONE,
             Priority.LOW,
-            Match(*destination_is(source)),
+            Match(SOURCE_TYPE.equals(SourceType.POD), *destination_is(source)),
             SECOND_ZONE.set(1),
             HAIRPIN.set(1),
             Goto(tables.SOURCE_CONNTRACK.number),

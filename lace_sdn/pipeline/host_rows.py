@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lace_sdn.openflow.actions import Goto
+from lace_sdn.openflow.actions import DecTtl, Goto
 from lace_sdn.openflow.fields import IP_PROTO, TCP_DST, IpProto
 from lace_sdn.openflow.match import Match, ct_state, term
 from lace_sdn.pipeline import tables
@@ -13,7 +13,7 @@ from lace_sdn.pipeline.constants import HOST_KEY, Priority
 from lace_sdn.pipeline.cookies import Category, cookie, name_id
 from lace_sdn.pipeline.fixed import OWNER
 from lace_sdn.pipeline.outside_rows import OUT_BY_HOST
-from lace_sdn.pipeline.packet import destination_is, source_is
+from lace_sdn.pipeline.packet import FAMILIES, destination_is, source_is
 from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
     INITIATOR,
@@ -38,9 +38,14 @@ class HostItself:
     """The node's own processes, as far as they probe pods here: a source of its own, and the way back to it."""
 
     def flows(self) -> Iterator[Flow]:
-        yield OWNER.flow(
-            tables.ROUTE, Priority.LOW, Match(DESTINATION_NETWORK.equals(HOST_KEY)), *OUT_BY_HOST
-        )
+        for ip in FAMILIES:
+            yield OWNER.flow(
+                tables.ROUTE,
+                Priority.LOW,
+                Match(ip, DESTINATION_NETWORK.equals(HOST_KEY)),
+                DecTtl(),
+                *OUT_BY_HOST,
+            )
         yield OWNER.flow(
             tables.POLICY_CLASS,
             Priority.NORMAL,

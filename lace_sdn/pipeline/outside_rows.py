@@ -37,10 +37,13 @@ from lace_sdn.pipeline.cookies import Category, cookie, name_id
 from lace_sdn.pipeline.fixed import ADMIT, IS_ADMITTED, IS_NOT_ADMITTED, NEW, OWNER
 from lace_sdn.pipeline.packet import (
     ADDRESSES,
+    FAMILIES,
     UNTAGGED,
     destination_in,
     destination_is,
     family,
+    is_of,
+    port_is,
     source_in,
 )
 from lace_sdn.pipeline.registers import (
@@ -70,7 +73,7 @@ from lace_sdn.pipeline.unit import Owner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lace_sdn.model.objects import Address, Prefix
+    from lace_sdn.model.objects import Address, Prefix, Protocol
     from lace_sdn.openflow.actions import Action
     from lace_sdn.openflow.fields import Term
     from lace_sdn.openflow.flow import Flow
@@ -88,7 +91,6 @@ ERRORS: Final = {
 OUT_BY_HOST: Final[tuple[Action, ...]] = (
     SetField(ETH_SRC, GATEWAY_ETHER),
     SetField(ETH_DST, HOST_ETHER),
-    DecTtl(),
     DESTINATION_TYPE.set(DestinationType.GATEWAY),
     Goto(tables.SOURCE_COMMIT.number),
 )
@@ -255,13 +257,15 @@ class OutsideNetwork:
 
     def flows(self) -> Iterator[Flow]:
         owner = Owner(cookie(Category.NETWORK, self.key), f"Network {self.name}")
-        yield owner.flow(
-            tables.ROUTE,
-            Priority.LOW,
-            Match(DESTINATION_NETWORK.equals(self.key)),
-            Resubmit(tables.OUTSIDE.number),
-            Goto(tables.OUTSIDE_ROUTE.number),
-        )
+        for ip in FAMILIES:
+            yield owner.flow(
+                tables.ROUTE,
+                Priority.LOW,
+                Match(ip, DESTINATION_NETWORK.equals(self.key)),
+                DecTtl(),
+                Resubmit(tables.OUTSIDE.number),
+                Goto(tables.OUTSIDE_ROUTE.number),
+            )
         yield owner.flow(
             tables.OUTSIDE_ROUTE,
             Priority.LOW,
@@ -323,4 +327,22 @@ class AddressOfPods:
                 *destination_is(self.address),
             ),
             Goto(tables.SERVICE_VIP.number),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignNodePort:
+    """A NodePort that no network here may use: its Service is not called by way of a node's own stack either."""
+
+    version: int
+    protocol: Protocol
+    number: int
+
+    def flows(self) -> Iterator[Flow]:
+        yield OWNER.flow(
+            tables.SERVICE_VIP,
+            Priority.NODE_PORT,
+            Match(
+                NODE_PORT.equals(1), *is_of(self.version, self.protocol), port_is(self.protocol, self.number)
+            ),
         )

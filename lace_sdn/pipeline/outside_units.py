@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from lace_sdn.pipeline.constants import GATEWAY_PORT
 from lace_sdn.pipeline.cookies import Category, cookie, name_id
 from lace_sdn.pipeline.fixed import OWNER
+from lace_sdn.pipeline.host import NodePort
 from lace_sdn.pipeline.host_rows import HostItself, HostPermit, HostProbe
 from lace_sdn.pipeline.outside_rows import (
     AddressOfPods,
+    ForeignNodePort,
     Gateway,
     NodeAddress,
     OutsideNetwork,
@@ -65,6 +67,7 @@ def outside_units(
 ) -> Iterator[Unit]:
     """``hosted``: local endpoints with their ofports by id."""
     probed = [endpoint for endpoint, _ in hosted.values() if endpoint.probes]
+    yield from _node_addresses(scope, sorted({endpoint.network for endpoint, _ in hosted.values()}))
     if not scope.external and not probed:
         return
     yield Gateway()
@@ -74,8 +77,6 @@ def outside_units(
         for network in scope.external:
             yield OutsideNetwork(network.name, network.key)
     yield from _probes(scope, node, probed)
-    local = sorted({endpoint.network for endpoint, _ in hosted.values()})
-    yield from _node_addresses(scope, local)
 
 
 def _prefixes(scope: OutsideScope) -> Iterator[Unit]:
@@ -124,10 +125,21 @@ def _probes(scope: OutsideScope, node: Node, probed: list[Endpoint]) -> Iterator
 
 
 def _node_addresses(scope: OutsideScope, local: list[str]) -> Iterator[Unit]:
-    """Only where pods of the node may use a Service by a NodePort."""
-    by_port = [service for service in scope.usable if any(port.node_port for port in service.ports)]
-    if not any(scope.access.may_use(name, service) for name in local for service in by_port):
+    """Where pods of the node may use a Service by a NodePort, or reach the world: then those that they may not use are closed."""
+    ports = {
+        NodePort(vip.version, port.protocol, port.node_port): service
+        for service in scope.state.services
+        for vip in service.vips
+        for port in service.ports
+        if port.node_port
+    }
+    is_used = any(scope.access.may_use(name, service) for name in local for service in ports.values())
+    if not ports or not (is_used or any(scope.calls_outside(name) for name in local)):
         return
+    usable = {service.id for service in scope.usable}
+    for each, service in ports.items():
+        if service.id not in usable:
+            yield ForeignNodePort(*each)
     addresses = [(node.name, address) for node in scope.state.nodes for address in node.addresses]
     for name, address in addresses:
         yield NodeAddress(name, address)

@@ -66,7 +66,8 @@ class Rehearsal:
         if self.is_rejected != verdict.is_rejected:
             return False
         if not verdict.allowed:
-            return not self.seen_by if connection.service else connection.destination not in self.seen_by
+            known = [each for each in self.seen_by if "/" in each or is_outside(each)]
+            return not known if connection.service else connection.destination not in known
         here = tuple(
             each for each in verdict.backends if "/" in each or is_outside(each) or each in self.seen_by
         )

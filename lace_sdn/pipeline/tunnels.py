@@ -112,6 +112,7 @@ class RemoteRoute:
                 DESTINATION_NETWORK.equals(self.key),
                 *destination_in(self.prefix),
             ),
+            DecTtl(),
             *into_tunnel(self.address),
         )
 
@@ -136,7 +137,6 @@ class EntryReturn:
 def into_tunnel(address: Address) -> tuple[Action, ...]:
     """To the node with this underlay address, with what it must know."""
     return (
-        DecTtl(),
         SetField(ETH_DST, TUNNEL_DESTINATION),
         Move(SERVICE_PORT.slice, ETH_DST[0:31]),
         SetField(ETH_SRC, TUNNEL_SOURCE),

@@ -6,7 +6,13 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from lace_sdn.pipeline.constants import LAST_POD_PORT, TUNNEL_PORT
+from lace_sdn.pipeline.constants import (
+    GATEWAY_INTERFACE,
+    GATEWAY_PORT,
+    HOST_MAC,
+    LAST_POD_PORT,
+    TUNNEL_PORT,
+)
 from lace_sdn.pipeline.tables import TABLES
 from lace_sdn.switch.contract import REFUSALS_A_SECOND
 
@@ -26,7 +32,7 @@ class OvsdbSettings:
     """What the bridge of every node is set up with.
 
     ``controller``: target as in ovs-vsctl(8), ``unix:/path`` or ``tcp:host:port``; ``datapath_type``: system, netdev or
-    dummy; ``tables``: names of the flow tables by number; ``inactivity_probe``: milliseconds.
+    dummy; ``tables``: names of the flow tables by number; ``inactivity_probe``: milliseconds; ``mtu``: of pods, octets.
     """
 
     controller: str
@@ -34,6 +40,7 @@ class OvsdbSettings:
     tables: Mapping[int, str] = field(default_factory=lambda: {table.number: table.name for table in TABLES})
     bridge: str = "br-int"
     inactivity_probe: int = 5000
+    mtu: int = 1450
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,7 @@ class BridgePlan:
         self._write_controller(bridge, idl, transaction)
         _plan_tables(bridge, transaction, idl, settings)
         _plan_tunnel(bridge, transaction, idl)
+        _plan_gateway(bridge, transaction, idl, settings)
         _plan_ofports(bridge)
 
     def _write_controller(self, bridge: Any, idl: Any, transaction: Any) -> None:
@@ -199,6 +207,19 @@ def _plan_tunnel(bridge: Any, transaction: Any, idl: Any) -> None:
     _set(interface, "type", "geneve")
     _merge(interface, "options", {"key": "flow", "remote_ip": "flow", "csum": "true"})
     _set(interface, "ofport_request", [TUNNEL_PORT])
+
+
+def _plan_gateway(bridge: Any, transaction: Any, idl: Any, settings: OvsdbSettings) -> None:
+    """The way to the node's own network stack: an internal port, whose addresses and routes are not ours to set."""
+    interface = next((row for row in _interfaces(bridge) if row.name == GATEWAY_INTERFACE), None)
+    if interface is None:
+        port = _new_port(idl, transaction, GATEWAY_INTERFACE, "internal")
+        bridge.ports = [*bridge.ports, port]
+        interface = port.interfaces[0]
+    _set(interface, "type", "internal")
+    _set(interface, "mac", [HOST_MAC])
+    _set(interface, "mtu_request", [settings.mtu])
+    _set(interface, "ofport_request", [GATEWAY_PORT])
 
 
 def _plan_ofports(bridge: Any) -> None:

@@ -50,6 +50,8 @@ _COLUMNS: Final[dict[str, dict[str, Any]]] = {
         "name": _TEXT,
         "type": _TEXT,
         "options": _TEXT_MAP,
+        "mac": _OPTIONAL_TEXT,
+        "mtu_request": _OPTIONAL_NUMBER,
         "ofport": _OPTIONAL_NUMBER,
         "ofport_request": _OPTIONAL_NUMBER,
         "external_ids": _TEXT_MAP,

@@ -50,6 +50,8 @@ def test_a_sound_program_has_no_defects(lines: tuple[str, ...]) -> None:
 
 
 DEFECTS = {
+    "a TTL of any packet": (("actions=dec_ttl,output:1",), "not about IP packets alone"),
+    "a translation of any packet": (("actions=ct(table=1,zone=1,nat)",), "not about IP packets alone"),
     "an undeclared table": (("table=9, actions=drop",), "table 9 is not declared"),
     "a jump to an undeclared table": (("actions=goto_table:9",), "table 9 is not declared"),
     "a jump back": (("table=2, actions=resubmit(,1)",), "jump back to table 1"),

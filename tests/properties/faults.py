@@ -310,11 +310,11 @@ FAULTS = (
     Fault("commit without label", edit(tables.SOURCE_COMMIT, is_commit, unwritten(CT_LABEL))),
     Fault("admitted connections never asked about again", never_asked_again),
     Fault(
-        "own prefix after those of destinations",
+        "the world outside before pod networks",
         edit(
             tables.DESTINATION_NETWORK,
-            lambda flow: flow.priority >= Priority.OWN_PREFIX,
-            lambda flow: replace(flow, priority=flow.priority - Priority.OWN_PREFIX + 1),
+            lambda flow: flow.priority == Priority.DEFAULT,
+            lambda flow: replace(flow, priority=2 * Priority.OWN_PREFIX),
         ),
     ),
     Fault(

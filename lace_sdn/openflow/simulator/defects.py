@@ -6,7 +6,8 @@ from collections import defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Learn, Resubmit
+from lace_sdn.openflow.actions import Ct, DecTtl, Goto, GroupAction, Learn, Resubmit
+from lace_sdn.openflow.fields import ETH_TYPE, EthType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ def defects(program: BridgeProgram, tables: Mapping[int, Iterable[int]]) -> tupl
         *_missing_groups(program),
         *_overlaps(program.flows),
         *_hidden(program.flows),
+        *_refused(program.flows),
     )
 
 
@@ -159,3 +161,15 @@ def _hidden(flows: tuple[Flow, ...]) -> Iterator[str]:
             )
             if (hiding := next(above, None)) is not None:
                 yield f"never hit: {flow} is behind {hiding}"
+
+
+def _refused(flows: Iterable[Flow]) -> Iterator[str]:
+    """Actions on IP packets that the match does not ask for (ovs-fields(7), prerequisites; OpenFlow 1.5.1 section 7.5.4.3)."""
+    for flow in flows:
+        needs = any(
+            isinstance(each, DecTtl) or (isinstance(each, Ct) and each.nat is not None)
+            for each in flow.actions
+        )
+        kind = flow.match.get(ETH_TYPE)
+        if needs and (kind is None or kind.value not in (EthType.IPV4, EthType.IPV6)):
+            yield f"refused by a switch, it is not about IP packets alone: {flow}"
