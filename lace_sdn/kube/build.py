@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from lace_sdn.kube import decode
+from lace_sdn.kube.decode import in_order
+from lace_sdn.kube.hosts import external_hosts_of, nodes_of
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
 from lace_sdn.kube.problems import Finding, one_of, quoted
 from lace_sdn.kube.report import Report
@@ -24,12 +26,10 @@ from lace_sdn.policy.ledger import Ledger, ledger
 from lace_sdn.policy.refusal import Reason, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from lace_sdn.kube.problems import Problem
-    from lace_sdn.model.objects import Allocation, Namespace, Network, Node, Pod, ServicePolicy
-
-T = TypeVar("T")
+    from lace_sdn.model.objects import Allocation, Namespace, Network, Pod, ServicePolicy
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Built:
 def build(manifests: Manifests, known: Ledger) -> Built:
     """The state that the manifests ask for, given the allocations made so far."""
     report = Report(manifests)
-    nodes = _nodes(manifests, report)
+    nodes = nodes_of(manifests, report)
     names = {node.name for node in nodes}
-    pods = tuple(pod for pod in _decoded(manifests, "Pod", decode.pod) if pod is not None)
+    pods = tuple(pod for pod in in_order(manifests, "Pod", decode.pod) if pod is not None)
     pinned = tuple(_pinned(manifests, names, report))
     living = _living(manifests, pods, known)
     networks, keyed = _networks(manifests, living, report)
     namespaces = _namespaces(manifests, pods)
     binder = Binder(
-        _decoded(manifests, "NetworkBindingPolicy", decode.binding_policy),
+        in_order(manifests, "NetworkBindingPolicy", decode.binding_policy),
         {namespace.name: namespace.labels for namespace in namespaces},
         [network.name for network in networks],
     )
@@ -65,11 +65,12 @@ def build(manifests: Manifests, known: Ledger) -> Built:
         nodes,
         namespaces,
         networks,
-        _decoded(manifests, "NetworkRoutingPolicy", decode.routing_policy),
-        _decoded(manifests, "ServiceRoutingPolicy", decode.service_policy),
-        _decoded(manifests, "NetworkBindingPolicy", decode.binding_policy),
+        in_order(manifests, "NetworkRoutingPolicy", decode.routing_policy),
+        in_order(manifests, "ServiceRoutingPolicy", decode.service_policy),
+        in_order(manifests, "NetworkBindingPolicy", decode.binding_policy),
         allocated.endpoints,
         tuple(block for block in allocated.blocks if block.node in names),
+        external_hosts=external_hosts_of(manifests, nodes, report),
     )
     network_of = partial(_network_of_service, binder, without_services, report)
     services = build_services(manifests, without_services, pods, network_of, report)
@@ -79,28 +80,6 @@ def build(manifests: Manifests, known: Ledger) -> Built:
 
 
 _SOME_LEFT_OUT = "pods on the nodes without a block are refused"
-
-
-def _decoded(manifests: Manifests, kind: str, decoder: Callable[[Manifest], T]) -> tuple[T, ...]:
-    """All objects of a kind in order of (namespace, name)."""
-    found = sorted(manifests.of_kind(kind), key=lambda manifest: manifest.identity)
-    return tuple(decoder(manifest) for manifest in found)
-
-
-def _nodes(manifests: Manifests, report: Report) -> tuple[Node, ...]:
-    """Nodes whose underlay addresses are their own."""
-    owners: dict[object, str] = {}
-    nodes = []
-    for node in _decoded(manifests, "Node", decode.node):
-        taken = next((address for address in node.addresses if address in owners), None)
-        if taken is None:
-            owners |= dict.fromkeys(node.addresses, node.name)
-            nodes.append(node)
-            continue
-        found = f'has the InternalIP "{taken}" of Node "{owners[taken]}"'
-        finding = Finding(("status", "addresses"), found, "expected an address of its own")
-        report.problem(Identity("Node", "", node.name), finding, "the Node is left out")
-    return tuple(nodes)
 
 
 def _pinned(manifests: Manifests, nodes: set[str], report: Report) -> Iterator[Allocation]:
@@ -116,7 +95,7 @@ def _pinned(manifests: Manifests, nodes: set[str], report: Report) -> Iterator[A
 
 def _living(manifests: Manifests, pods: Iterable[Pod], known: Ledger) -> Ledger:
     """The allocations of pods that exist, or may exist in what could not be read, with what NetworkEndpoints say."""
-    leases = {lease.pod: lease for lease in _decoded(manifests, "NetworkEndpoint", decode.lease)}
+    leases = {lease.pod: lease for lease in in_order(manifests, "NetworkEndpoint", decode.lease)}
     leases |= known.lease_by_pod
     everything = Ledger(known.keys, known.blocks, tuple(leases.values()))
     same = {pod.id: current_lease(pod, everything) is not None for pod in pods}
@@ -128,7 +107,7 @@ def _living(manifests: Manifests, pods: Iterable[Pod], known: Ledger) -> Ledger:
 
 def _networks(manifests: Manifests, living: Ledger, report: Report) -> tuple[tuple[Network, ...], Ledger]:
     """The networks with their keys, and the ledger with these."""
-    wanted = _decoded(manifests, "Network", decode.network)
+    wanted = in_order(manifests, "Network", decode.network)
     keys, refusals = assign_keys(wanted, living.key_by_network, _carried(manifests, living))
     for refusal in refusals:
         kept = keys.get(refusal.name)
@@ -152,7 +131,7 @@ def _namespaces(manifests: Manifests, pods: Iterable[Pod]) -> tuple[Namespace, .
         each.identity.namespace for each in manifests.of_kind("Service")
     }
     found = {name: decode.namespace_of(name, {}) for name in named}
-    found |= {each.name: each for each in _decoded(manifests, "Namespace", decode.namespace)}
+    found |= {each.name: each for each in in_order(manifests, "Namespace", decode.namespace)}
     return tuple(found[name] for name in sorted(found))
 
 

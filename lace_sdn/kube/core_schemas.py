@@ -60,7 +60,7 @@ _IP: Schema = {
     "type": "string",
     "pattern": r"^[0-9A-Fa-f:.]+$",
 }
-_PORT_NUMBER: Schema = {
+PORT_NUMBER: Schema = {
     "description": "a port from 1 to 65535",
     "type": "integer",
     "minimum": 1,
@@ -100,7 +100,7 @@ _NODE = _kind(
 )
 
 _CONTAINER_PORT = _object(
-    {"containerPort": _PORT_NUMBER, "protocol": _PROTOCOL, "name": _TEXT}, ("containerPort",)
+    {"containerPort": PORT_NUMBER, "protocol": _PROTOCOL, "name": _TEXT}, ("containerPort",)
 )
 _POD = _kind(
     {
@@ -129,7 +129,7 @@ _POD = _kind(
 _SERVICE_PORT = _object(
     {
         "name": _TEXT,
-        "port": _PORT_NUMBER,
+        "port": PORT_NUMBER,
         "protocol": _PROTOCOL,
         "targetPort": _PORT_OR_NAME,
         "nodePort": _NUMBER,
@@ -193,7 +193,7 @@ _ENDPOINT_SLICE = _kind(
             _object(
                 {
                     "name": {"type": ["string", "null"]},
-                    "port": {**_PORT_NUMBER, "type": ["integer", "null"]},
+                    "port": {**PORT_NUMBER, "type": ["integer", "null"]},
                     "protocol": _PROTOCOL,
                 }
             )

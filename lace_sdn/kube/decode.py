@@ -6,12 +6,13 @@ Services and EndpointSlices become objects together, in ``services``.
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lace_sdn.model.labels import LabelSelector, NetworkSelector, Operator, Requirement, labels
 from lace_sdn.model.objects import (
     Allocation,
     BindingPolicy,
+    ExternalHost,
     Namespace,
     Network,
     NetworkType,
@@ -26,15 +27,22 @@ from lace_sdn.model.objects import (
 from lace_sdn.policy.ledger import Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from lace_sdn.kube.manifests import Manifest
+    from lace_sdn.kube.manifests import Manifest, Manifests
     from lace_sdn.model.objects import Address
 
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 """Kubernetes gives this label to every namespace (API reference: Namespace)."""
 
 Data = dict[str, Any]
+T = TypeVar("T")
+
+
+def in_order(manifests: Manifests, kind: str, decoder: Callable[[Manifest], T]) -> tuple[T, ...]:
+    """All objects of a kind in order of (namespace, name)."""
+    found = sorted(manifests.of_kind(kind), key=lambda manifest: manifest.identity)
+    return tuple(decoder(manifest) for manifest in found)
 
 
 def network(manifest: Manifest) -> Network:
@@ -95,6 +103,17 @@ def node(manifest: Manifest) -> Node:
         _name(manifest),
         tuple(ip_address(entry["address"]) for entry in entries if entry["type"] == "InternalIP"),
         labels(manifest.data["metadata"].get("labels")),
+    )
+
+
+def external_host(manifest: Manifest) -> ExternalHost:
+    """An ExternalHost; ``gateway`` is "" where none is written."""
+    spec: Data = manifest.data["spec"]
+    return ExternalHost(
+        _name(manifest),
+        tuple(ip_address(text) for text in spec["addresses"]),
+        tuple(Port(Protocol(each["protocol"]), int(each["port"])) for each in spec["ports"]),
+        spec.get("gateway", ""),
     )
 
 

@@ -136,7 +136,8 @@ def _with_own_vips(asked: Iterable[_Asked], state: ClusterState, report: Report)
         if not each.is_external
         for prefix in each.prefixes
     )
-    nodes = {address: f'Node "{node.name}"' for node in state.nodes for address in node.addresses}
+    hosts = {address: f'Node "{node.name}"' for node in state.nodes for address in node.addresses}
+    hosts |= {it: f'ExternalHost "{host.name}"' for host in state.external_hosts for it in host.addresses}
     keepers: dict[Address, _Asked] = {}
     claims: dict[Identity, list[str]] = defaultdict(list)
     for each in sorted(asked, key=lambda found: (found.created, found.identity)):
@@ -147,8 +148,8 @@ def _with_own_vips(asked: Iterable[_Asked], state: ClusterState, report: Report)
                 finding = Finding(
                     path, f'"{vip}" lies in {prefix}', "expected an address that no pod can have"
                 )
-            elif keeper or vip in nodes:
-                whose = f"{_named(keeper, report)}, {_why_kept(keeper, each)}" if keeper else nodes[vip]
+            elif keeper or vip in hosts:
+                whose = f"{_named(keeper, report)}, {_why_kept(keeper, each)}" if keeper else hosts[vip]
                 finding = Finding(
                     path, f'"{vip}" is the address of {whose}', "expected an address of its own"
                 )
