@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from lace_sdn.kube import decode
 from lace_sdn.kube.decode import in_order
-from lace_sdn.kube.hosts import external_hosts_of, nodes_of
+from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
+from lace_sdn.kube.probes import report_unknown_ports
 from lace_sdn.kube.problems import Finding, one_of, quoted
 from lace_sdn.kube.report import Report
 from lace_sdn.kube.services import build_services
@@ -47,11 +48,12 @@ def build(manifests: Manifests, known: Ledger) -> Built:
     report = Report(manifests)
     nodes = nodes_of(manifests, report)
     names = {node.name for node in nodes}
-    pods = tuple(pod for pod in in_order(manifests, "Pod", decode.pod) if pod is not None)
+    pods = tuple(filter(None, in_order(manifests, "Pod", decode.pod)))
+    on_host = tuple(filter(None, in_order(manifests, "Pod", decode.pod_on_host)))
     pinned = tuple(_pinned(manifests, names, report))
     living = _living(manifests, pods, known)
     networks, keyed = _networks(manifests, living, report)
-    namespaces = _namespaces(manifests, pods)
+    namespaces = _namespaces(manifests, (*pods, *on_host))
     binder = Binder(
         in_order(manifests, "NetworkBindingPolicy", decode.binding_policy),
         {namespace.name: namespace.labels for namespace in namespaces},
@@ -59,6 +61,7 @@ def build(manifests: Manifests, known: Ledger) -> Built:
     )
     placed = _placed(pods, names, report)
     allocated = allocate(networks, _bound(placed, networks, (binder, keyed), report), pinned, keyed)
+    report_unknown_ports(manifests, pods, report)
     for refusal in allocated.refusals:
         report.refused(refusal, _SOME_LEFT_OUT if refusal.kind == "Network" else "")
     without_services = ClusterState(
@@ -70,6 +73,7 @@ def build(manifests: Manifests, known: Ledger) -> Built:
         in_order(manifests, "NetworkBindingPolicy", decode.binding_policy),
         allocated.endpoints,
         tuple(block for block in allocated.blocks if block.node in names),
+        host_pods=host_pods_of(_placed(on_host, names, report)),
         external_hosts=external_hosts_of(manifests, nodes, report),
     )
     network_of = partial(_network_of_service, binder, without_services, report)

@@ -74,6 +74,10 @@ def _object(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
     return {"type": "object", "required": list(required), "properties": properties}
 
 
+def _optional(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
+    return {**_object(properties, required), "type": ["object", "null"]}
+
+
 def _array(items: Schema) -> Schema:
     return {"type": ["array", "null"], "items": items}
 
@@ -102,15 +106,32 @@ _NODE = _kind(
 _CONTAINER_PORT = _object(
     {"containerPort": PORT_NUMBER, "protocol": _PROTOCOL, "name": _TEXT}, ("containerPort",)
 )
+_CALLED_PORT: Schema = {
+    "description": "a port from 1 to 65535, or a name",
+    "type": ["integer", "string"],
+    "minimum": 1,
+    "maximum": 65535,
+}
+_CALL = _optional({"port": _CALLED_PORT, "host": {"type": ["string", "null"]}}, ("port",))
+_HANDLER = _optional(
+    {"httpGet": _CALL, "tcpSocket": _CALL, "grpc": _optional({"port": PORT_NUMBER}, ("port",))}
+)
+_CONTAINER: Schema = {
+    "ports": _array(_CONTAINER_PORT),
+    "livenessProbe": _HANDLER,
+    "readinessProbe": _HANDLER,
+    "startupProbe": _HANDLER,
+    "lifecycle": _optional({"postStart": _HANDLER, "preStop": _HANDLER}),
+}
 _POD = _kind(
     {
         "spec": _object(
             {
                 "nodeName": {"type": ["string", "null"]},
-                "hostNetwork": {"type": "boolean"},
-                "containers": _array(_object({"ports": _array(_CONTAINER_PORT)})),
+                "hostNetwork": {"type": ["boolean", "null"]},
+                "containers": _array(_object(_CONTAINER)),
                 "initContainers": _array(
-                    _object({"ports": _array(_CONTAINER_PORT), "restartPolicy": {"type": ["string", "null"]}})
+                    _object({**_CONTAINER, "restartPolicy": {"type": ["string", "null"]}})
                 ),
             }
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lace_sdn.kube.probes import containers, probe_ports
 from lace_sdn.model.labels import LabelSelector, NetworkSelector, Operator, Requirement, labels
 from lace_sdn.model.objects import (
     Allocation,
@@ -128,10 +129,25 @@ def namespace_of(name: str, found: Mapping[str, str]) -> Namespace:
 
 
 def pod(manifest: Manifest) -> Pod | None:
-    """A Pod; None for one that needs no network of ours: on the host's network, or ended."""
+    """A Pod that needs a network of ours; None for one on the network of its node, or ended."""
+    return None if _is_on_host(manifest) or _has_ended(manifest) else _pod(manifest)
+
+
+def pod_on_host(manifest: Manifest) -> Pod | None:
+    """A Pod on the network of its node; None for another one, or one that has ended."""
+    return _pod(manifest) if _is_on_host(manifest) and not _has_ended(manifest) else None
+
+
+def _is_on_host(manifest: Manifest) -> bool:
+    return bool(manifest.data["spec"].get("hostNetwork"))
+
+
+def _has_ended(manifest: Manifest) -> bool:
+    return (manifest.data.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _pod(manifest: Manifest) -> Pod:
     spec, status = manifest.data["spec"], manifest.data.get("status") or {}
-    if spec.get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
-        return None
     metadata: Data = manifest.data["metadata"]
     return Pod(
         manifest.identity.namespace,
@@ -144,6 +160,7 @@ def pod(manifest: Manifest) -> Pod | None:
         str(metadata.get("uid", "")),
         _is_ready(status),
         bool(metadata.get("deletionTimestamp")),
+        probe_ports(spec),
     )
 
 
@@ -155,8 +172,7 @@ def _is_ready(status: Data) -> bool:
 
 def _ports(spec: Data) -> Iterator[Port]:
     """Declared ports in their order; those of sidecars last, as Kubernetes looks names up (KEP-753)."""
-    sidecars = [each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"]
-    for container in (*(spec.get("containers") or ()), *sidecars):
+    for _, container in containers(spec):
         for entry in container.get("ports") or ():
             protocol = Protocol(entry.get("protocol", "TCP"))
             yield Port(protocol, int(entry["containerPort"]), str(entry.get("name", "")))

@@ -1,4 +1,4 @@
-"""The machines on the underlay: Nodes, and the ExternalHosts of the lab. No two of them share an address."""
+"""Who is on the underlay: Nodes with the pods on their own network, and the ExternalHosts of the lab. No two share an address."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from lace_sdn.kube import decode
 from lace_sdn.kube.manifests import Identity
 from lace_sdn.kube.problems import Finding, one_of, quoted
+from lace_sdn.model.objects import HostPod
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lace_sdn.kube.manifests import Manifests
     from lace_sdn.kube.report import Report
-    from lace_sdn.model.objects import Address, ExternalHost, Node
+    from lace_sdn.model.objects import Address, ExternalHost, Node, Pod
 
 
 def nodes_of(manifests: Manifests, report: Report) -> tuple[Node, ...]:
@@ -31,6 +32,12 @@ def nodes_of(manifests: Manifests, report: Report) -> tuple[Node, ...]:
         finding = Finding(("status", "addresses"), found, "expected an address of its own")
         report.problem(Identity("Node", "", node.name), finding, "the Node is left out")
     return tuple(nodes)
+
+
+def host_pods_of(pods: Iterable[Pod]) -> tuple[HostPod, ...]:
+    """The same pods as what they are on the underlay: ports of their node, in order of (namespace, name)."""
+    ordered = sorted(pods, key=lambda pod: (pod.namespace, pod.name))
+    return tuple(HostPod(pod.namespace, pod.name, pod.node, pod.ports) for pod in ordered)
 
 
 def external_hosts_of(

@@ -299,6 +299,7 @@ class _Space:
                 mac_of(ordered),
                 pod.ports,
                 pod.labels,
+                pod.probes,
             )
         )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from service_texts import NODES, built, in_world, names, said, service
+import pytest
+from service_texts import NODES, built, in_world, names, pod, said, service
 
-from lace_sdn.model.objects import ExternalHost, Port, Protocol
+from lace_sdn.model.objects import ExternalHost, HostPod, Port, Protocol
 
 
 def host(name: str, spec: str) -> str:
@@ -63,3 +64,43 @@ def test_a_cluster_ip_is_no_address_of_a_host() -> None:
     result = in_world(host("web", "addresses: [10.96.0.1]"), service())
     assert names(result) == []
     assert result.problems[0].found == '"10.96.0.1" is the address of ExternalHost "web"'
+
+
+def on_host(name: str, status: str = "") -> str:
+    """A pod of shop on the network of node-2."""
+    text = pod(name, "node-2", ports="{name: web, containerPort: 80}", status=status)
+    return text.replace("nodeName", "hostNetwork: true, nodeName")
+
+
+def test_a_pod_on_the_network_of_its_node_is_a_host_pod_and_no_endpoint() -> None:
+    """With the ports that it declares; its Namespace exists."""
+    result = in_world(on_host("b"), on_host("a"), pod("c"))
+    ports = (Port(Protocol.TCP, 80, "web"),)
+    assert result.state.host_pods == (
+        HostPod("shop", "a", "node-2", ports),
+        HostPod("shop", "b", "node-2", ports),
+    )
+    assert [each.name for each in result.state.endpoints] == ["c"]
+    assert said(result) == []
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_host_pod_that_has_ended_is_none(phase: str) -> None:
+    assert in_world(on_host("a", status=f"phase: {phase}")).state.host_pods == ()
+
+
+def test_a_host_pod_is_on_a_node_that_exists() -> None:
+    lost, waiting = (
+        on_host(name).replace("nodeName: node-2", f"nodeName: {node}")
+        for name, node in (("lost", "node-9"), ("new", "''"))
+    )
+    result = in_world(lost, waiting)
+    assert result.state.host_pods == ()
+    assert [(each.subject, each.field) for each in result.problems] == [('Pod "shop/lost"', "spec.nodeName")]
+    assert [(each.name, each.reason) for each in result.conditions] == [("shop/new", "NotScheduled")]
+
+
+def test_what_is_called_in_a_host_pod_is_the_business_of_its_node() -> None:
+    """Nothing has to be opened there, and nothing is missed."""
+    probed = on_host("a").replace("{name: c,", "{name: c, livenessProbe: {httpGet: {port: none}},")
+    assert said(in_world(probed)) == []

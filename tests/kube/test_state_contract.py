@@ -43,15 +43,22 @@ def _disorder(state: ClusterState) -> Iterator[str]:
         "routing_policies",
         "service_policies",
         "binding_policies",
+        "external_hosts",
     ):
         names = [each.name for each in getattr(state, kind)]
         if names != sorted(set(names)):
             yield f"{kind} are {names}"
-    for kind in ("endpoints", "services"):
+    for kind in ("endpoints", "services", "host_pods"):
         ids = [(each.namespace, each.name) for each in getattr(state, kind)]
         if ids != sorted(set(ids)):
             yield f"{kind} are {ids}"
-    yield from _twice("node address", (address for node in state.nodes for address in node.addresses))
+    hosts = (*state.nodes, *state.external_hosts)
+    yield from _twice("address", (address for host in hosts for address in host.addresses))
+    named = [(each.id, each.node) for each in state.host_pods]
+    named += [(each.name, each.gateway) for each in state.external_hosts if each.gateway]
+    yield from (
+        f"{name} names {node}, which does not exist" for name, node in named if node not in state.node_by_name
+    )
 
 
 def _twice(what: str, values: Iterable[Any]) -> Iterator[str]:
@@ -182,6 +189,20 @@ def pod(namespace: str, name: str, node: str, uid: str = "", address: str = "") 
     )
 
 
+def host(name: str, address: str, gateway: str) -> str:
+    return (
+        f"apiVersion: lab.lace-cni.io/v1alpha1\nkind: ExternalHost\nmetadata: {{name: {name}}}\n"
+        f"spec: {{addresses: ['{address}']{gateway}}}\n---\n"
+    )
+
+
+def on_host(name: str, node: str) -> str:
+    return (
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{app: web}}}}\n"
+        f"spec: {{hostNetwork: true, nodeName: {node}}}\n---\n"
+    )
+
+
 def namespace(name: str) -> str:
     return f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\n"
 
@@ -274,6 +295,11 @@ def a_slice(name: str) -> st.SearchStrategy[str]:
     )
 
 
+def a_host(name: str) -> st.SearchStrategy[str]:
+    gateways = st.sampled_from(["", "", ", gateway: node-2"])
+    return st.builds(host, st.just(name), st.sampled_from(["192.0.2.80", "192.0.2.1", "10.96.0.1"]), gateways)
+
+
 def often(slot: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(slot, slot, slot, st.just(""))
 
@@ -287,6 +313,8 @@ OBJECTS = (
     *(st.one_of(st.just(""), an_allocation(name)) for name in NODES[:2]),
     *(often(a_service(name)) for name in ("one", "two", "three")),
     *(st.one_of(st.just(""), a_slice(name)) for name in ("one", "two")),
+    *(st.one_of(st.just(""), a_host(name)) for name in ("client", "server")),
+    st.one_of(st.just(""), st.builds(on_host, st.just("proxy"), st.sampled_from(NODES))),
     st.sampled_from(["", "", "", "}"]),
 )
 WORLDS = st.tuples(*OBJECTS)
