@@ -147,13 +147,14 @@ _POD = _kind(
     ("spec",),
 )
 
+_NODE_PORT: Schema = {"type": ["integer", "null"], "minimum": 0, "maximum": 65535}
 _SERVICE_PORT = _object(
     {
         "name": _TEXT,
         "port": PORT_NUMBER,
         "protocol": _PROTOCOL,
         "targetPort": _PORT_OR_NAME,
-        "nodePort": _NUMBER,
+        "nodePort": _NODE_PORT,
     },
     ("port",),
 )
@@ -181,6 +182,7 @@ _SERVICE = _kind(
                 "sessionAffinity": {"type": "string", "enum": ["None", "ClientIP"]},
                 "internalTrafficPolicy": {"type": "string", "enum": ["Cluster", "Local"]},
                 "externalTrafficPolicy": {"type": "string", "enum": ["Cluster", "Local", ""]},
+                "healthCheckNodePort": _NODE_PORT,
             }
         ),
     },

@@ -84,12 +84,11 @@ def test_an_external_name_is_none_of_ours() -> None:
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("type: NodePort, ports: [{port: 80, nodePort: 30080}]", "NodePortNotEnforced"),
         ("type: LoadBalancer", "LoadBalancerNotEnforced"),
         ("externalIPs: [192.0.2.80]", "ExternalIPsNotEnforced"),
     ],
 )
-def test_other_addresses_than_cluster_ips_are_not_served_yet_and_that_is_said(spec: str, reason: str) -> None:
+def test_addresses_that_others_announce_are_not_served_yet_and_that_is_said(spec: str, reason: str) -> None:
     result = in_world(service(spec))
     assert (names(result), said(result)) == (["shop/web"], [f"shop/web Enforced False {reason}"])
 

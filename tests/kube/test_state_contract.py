@@ -120,6 +120,8 @@ def _of_allocations(state: ClusterState) -> Iterator[str]:
 
 def _of_services(state: ClusterState) -> Iterator[str]:
     yield from _twice("VIP", (vip for each in state.services for vip in each.vips))
+    ports = [port for each in state.services for port in each.ports]
+    yield from _twice("NodePort", ((each.protocol, each.node_port) for each in ports if each.node_port))
     prefixes = [prefix for each in state.networks if not each.is_external for prefix in each.prefixes]
     namespaces = {each.name for each in state.namespaces}
     for service in state.services:
@@ -215,9 +217,10 @@ def allocation(name: str, node: str, block: str) -> str:
 
 
 def service(name: str, namespace: str, vips: str, more: str) -> str:
+    port = ", nodePort: 30080" if "NodePort" in more else ""
     return (
         f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}}}\n"
-        f"spec: {{clusterIPs: [{vips}], ports: [{{port: 80}}], {more}}}\n---\n"
+        f"spec: {{clusterIPs: [{vips}], ports: [{{port: 80{port}}}], {more}}}\n---\n"
     )
 
 
@@ -281,7 +284,12 @@ IN_SLICES = ["10.0.0.2", "10.0.1.5", "fd00::2", "172.16.0.1"]
 
 def a_service(name: str) -> st.SearchStrategy[str]:
     spec = st.sampled_from(
-        ["selector: {app: web}", "trafficDistribution: PreferSameNode", "type: ExternalName"]
+        [
+            "selector: {app: web}",
+            "selector: {app: web}, type: NodePort",
+            "trafficDistribution: PreferSameNode",
+            "type: ExternalName",
+        ]
     )
     return st.builds(
         service, st.just(name), st.sampled_from(["shop", "lab", "void"]), st.sampled_from(VIPS), spec
