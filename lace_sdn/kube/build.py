@@ -203,7 +203,7 @@ def _unfit(kind: str, which: str, name: str | None, networks: Mapping[str, Netwo
     if name not in networks:
         found = f'is bound to Network "{name}", which does not exist or was left out'
         return Refusal(kind, which, Reason.NETWORK_MISSING, found, one_of(networks))
-    if networks[name].is_external:
+    if networks[name].is_external and kind == "Pod":
         found = f'is bound to Network "{name}", which is external'
         return Refusal(kind, which, Reason.NETWORK_EXTERNAL, found, "expected a network of type l3")
     if networks[name].type is NetworkType.L2:

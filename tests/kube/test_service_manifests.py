@@ -164,11 +164,6 @@ def test_a_service_whose_binding_changes_moves_at_once() -> None:
         ("", "NoNetwork"),
         (binding("b", "network: none"), "NetworkMissing"),
         (
-            binding("b", "network: world")
-            + network("world", "type: external, externalPrefixes: [192.0.2.0/24]"),
-            "NetworkExternal",
-        ),
-        (
             binding("b", "network: flat") + network("flat", "type: l2, ipv4Subnet: {prefix: 10.3.0.0/24}"),
             "NetworkNotSupported",
         ),
