@@ -13,7 +13,7 @@ from lace_sdn.kube import decode
 from lace_sdn.kube.decode import in_order
 from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
-from lace_sdn.kube.probes import report_unknown_ports
+from lace_sdn.kube.probes import report_hidden, report_unknown_ports
 from lace_sdn.kube.problems import Finding, one_of, quoted
 from lace_sdn.kube.report import Report
 from lace_sdn.kube.services import build_services
@@ -62,6 +62,7 @@ def build(manifests: Manifests, known: Ledger) -> Built:
     placed = _placed(pods, names, report)
     allocated = allocate(networks, _bound(placed, networks, (binder, keyed), report), pinned, keyed)
     report_unknown_ports(manifests, pods, report)
+    report_hidden(allocated.hidden, report)
     for refusal in allocated.refusals:
         report.refused(refusal, _SOME_LEFT_OUT if refusal.kind == "Network" else "")
     without_services = ClusterState(

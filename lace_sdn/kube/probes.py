@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from lace_sdn.kube.manifests import Identity
 from lace_sdn.kube.problems import any_of, field_path, quoted
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lace_sdn.kube.problems import Path
     from lace_sdn.kube.report import Report
     from lace_sdn.model.objects import Pod
+    from lace_sdn.policy.probes import Hidden
 
 Data = dict[str, Any]
 
@@ -60,6 +62,19 @@ def report_unknown_ports(manifests: Manifests, pods: Iterable[Pod], report: Repo
         for called in _called(manifest.data["spec"]):
             if called.number is None:
                 report.condition(manifest.identity, "ProbesReachable", "ProbePortMissing", _unknown(called))
+
+
+def report_hidden(hidden: Iterable[Hidden], report: Report) -> None:
+    """Pods whose probes would reach another pod of their node."""
+    for endpoint, address, other in hidden:
+        ports = ", ".join(map(str, endpoint.probes))
+        message = (
+            f'Pod "{endpoint.id}" has the address {address} in Network "{endpoint.network}" on Node "{endpoint.node}", as '
+            f'Pod "{other.id}" has in Network "{other.network}"; expected an address that no other pod of the Node has; the '
+            f"kubelet's probes of TCP {ports} would reach the other Pod, which is older or sorts first, so they reach none"
+        )
+        identity = Identity("Pod", endpoint.namespace, endpoint.name)
+        report.condition(identity, "ProbesReachable", "ProbeUnreachable", message)
 
 
 def _unknown(called: Called) -> str:
