@@ -1,5 +1,7 @@
 """The endpoints of a Service: from its EndpointSlices, or from pods as the EndpointSlice controller would make them.
 
+In a pod network they are its pods; in an external one addresses of the underlay, of nodes and pods on them too.
+
 Sources: Kubernetes API, EndpointSlice discovery.k8s.io/v1; Service, "EndpointSlices" and "Services without selectors".
 """
 
@@ -11,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lace_sdn.kube.decode import pod_on_host
 from lace_sdn.kube.lookup import LabelTable, PrefixTable
 from lace_sdn.kube.problems import quoted
 from lace_sdn.kube.service_rules import FAMILIES
-from lace_sdn.model.labels import labels
-from lace_sdn.model.objects import Backend, Pod, Protocol
+from lace_sdn.kube.underlay import Underlay
+from lace_sdn.model.objects import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from lace_sdn.kube.manifests import Manifest, Manifests
     from lace_sdn.kube.problems import Place
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Address, Endpoint, Network
+    from lace_sdn.model.objects import Address, Endpoint, Network, Pod, Protocol
 
 Data = Mapping[str, Any]
 
@@ -103,6 +106,7 @@ class BackendFinder:
             (prefix, each.name) for each in state.networks if not each.is_external for prefix in each.prefixes
         )
         self._nodes = state.node_by_name
+        self._underlay = Underlay(state)
 
     def find(self, wanted: Wanted) -> Found:
         """By its slices, if it has any; else by its selector."""
@@ -144,7 +148,7 @@ class BackendFinder:
             found.offered.append(f"{manifest.identity} ({manifest.place()}) has {_offered(data)}")
 
     def _of_entry(self, wanted: Wanted, entry: Data, found: Found, place: Place) -> Backend | None:
-        """The endpoint of a slice without its port; None if it is no pod of the network, which is noted."""
+        """The endpoint of a slice without its port; None if it is none of the network, which is noted."""
         # EndpointSlice v1: the addresses of an endpoint are fungible, one may use only the first.
         address = ip_address(entry["addresses"][0])
         pod = self._referred(wanted, entry)
@@ -152,26 +156,15 @@ class BackendFinder:
         if elsewhere:
             found.foreign.append(elsewhere)
             return None
+        backend = _written(entry, address)
+        if wanted.network.is_external:
+            return replace(backend, node=self._underlay.node_of(address))
         pod = pod or self._by_address.get((wanted.network.name, address))
-        conditions = entry.get("conditions") or {}
-        ready = conditions.get("ready") is not False
-        serving = ready if conditions.get("serving") is None else bool(conditions["serving"])
         if pod is None:
-            if ready or serving:
+            if backend.ready or backend.serving:
                 found.vacant.append(f"{address} ({place})")
             return None
-        hints = entry.get("hints") or {}
-        return Backend(
-            address,
-            0,
-            pod.node,
-            pod.id,
-            ready,
-            serving,
-            bool(conditions.get("terminating")),
-            tuple(each["name"] for each in hints.get("forZones") or ()),
-            tuple(each["name"] for each in hints.get("forNodes") or ()),
-        )
+        return replace(backend, node=pod.node, pod=pod.id)
 
     def _referred(self, wanted: Wanted, entry: Data) -> Endpoint | None:
         """The pod that the slice says is behind the address, if there is one."""
@@ -186,6 +179,8 @@ class BackendFinder:
         """What and where an endpoint is that is none of the network's; "" for one that is."""
         if pod and pod.network != network.name:
             return _in_other_network(pod)
+        if network.is_external:
+            return self._underlay.elsewhere(network, address)
         if pod:
             return "" if address in pod.addresses else f'{address} that Pod "{pod.id}" does not have'
         if any(address in prefix for prefix in network.prefixes):
@@ -203,45 +198,72 @@ class BackendFinder:
         return replace(backend, for_zones=(where,) if where else (), for_nodes=for_nodes)
 
     def _from_pods(self, wanted: Wanted, found: Found) -> None:
-        own: list[tuple[Pod, Endpoint]] = []
         selected = self._pods.selected(wanted.namespace, wanted.selector)
-        if not selected:
-            on_host = self._on_host.selected(wanted.namespace, wanted.selector)
+        on_host = self._on_host.selected(wanted.namespace, wanted.selector)
+        own = [(pod, self._own_addresses(wanted.network, pod, found)) for pod in selected]
+        if wanted.network.is_external:
+            own += [(pod, self._on_underlay(wanted, pod, found)) for pod in on_host]
+        elif not selected:
             found.on_host = [f'Pod "{pod.id}"' for pod in on_host]
-        for pod in selected:
-            endpoint = self._endpoints.get(pod.id)
-            if endpoint and endpoint.network != wanted.network.name:
-                found.foreign.append(_in_other_network(endpoint))
-            elif endpoint:
-                own.append((pod, endpoint))
+        own = [(pod, addresses) for pod, addresses in own if addresses]
         for place, port in enumerate(wanted.ports):
-            targets = [(pod, endpoint, _target_of(endpoint, port)) for pod, endpoint in own]
+            targets = [(pod, addresses, _target_of(pod, port)) for pod, addresses in own]
             if own and not any(number for _, _, number in targets):
                 found.missing.append(f'"{port.target}" of port {port.protocol} {port.number}')
-            for pod, endpoint, number in targets:
-                for backend in self._of_pod(wanted, pod, endpoint) if number else ():
+            for pod, addresses, number in targets:
+                for backend in self._of_pod(wanted, pod, addresses) if number else ():
                     found.add(place, replace(backend, port=number))
         if found.missing:
-            found.declared = [_declared(endpoint) for _, endpoint in own]
+            found.declared = [_declared(pod) for pod, _ in own]
 
-    def _of_pod(self, wanted: Wanted, pod: Pod, endpoint: Endpoint) -> Iterator[Backend]:
+    def _own_addresses(self, network: Network, pod: Pod, found: Found) -> tuple[Address, ...]:
+        """Those that the pod has in ``network``; a pod of another one is noted."""
+        endpoint = self._endpoints.get(pod.id)
+        if endpoint and endpoint.network != network.name:
+            found.foreign.append(_in_other_network(endpoint))
+            return ()
+        return endpoint.addresses if endpoint else ()
+
+    def _on_underlay(self, wanted: Wanted, pod: Pod, found: Found) -> tuple[Address, ...]:
+        """Those of a pod on the network of its node, as far as they belong to the Service's; others are noted."""
+        addresses = [it for it in self._underlay.addresses_of(pod) if it.version in wanted.families]
+        faults = {address: self._underlay.elsewhere(wanted.network, address) for address in addresses}
+        found.foreign += [fault for fault in faults.values() if fault]
+        return tuple(address for address, fault in faults.items() if not fault)
+
+    def _of_pod(self, wanted: Wanted, pod: Pod, addresses: Iterable[Address]) -> Iterator[Backend]:
         """The pod's addresses as endpoints, without their port."""
         ready = wanted.publish_not_ready or (pod.ready and not pod.terminating)
-        for address in endpoint.addresses:
+        for address in addresses:
             if address.version in wanted.families:
-                backend = Backend(
-                    address, 0, endpoint.node, endpoint.id, ready, pod.ready, terminating=pod.terminating
-                )
+                where = (pod.node, pod.id)
+                if wanted.network.is_external:
+                    where = (self._underlay.node_of(address), "")
+                backend = Backend(address, 0, *where, ready, pod.ready, terminating=pod.terminating)
                 yield self._distributed(wanted, backend, "")
 
 
 def _pods_on_host(manifests: Manifests) -> Iterator[Pod]:
-    """Running pods on the network of their node, as far as selectors see them."""
+    """Running pods on the network of their node."""
     for manifest in sorted(manifests.of_kind("Pod"), key=lambda each: each.identity):
-        spec, status = manifest.data["spec"], manifest.data.get("status") or {}
-        if spec.get("hostNetwork") and status.get("phase", "Running") == "Running":
-            name, its = manifest.identity, labels(manifest.data["metadata"].get("labels"))
-            yield Pod(name.namespace, name.name, spec.get("nodeName") or "", its)
+        pod = pod_on_host(manifest)
+        if pod and (manifest.data.get("status") or {}).get("phase", "Running") == "Running":
+            yield pod
+
+
+def _written(entry: Data, address: Address) -> Backend:
+    """What a slice says of an endpoint, as Kubernetes takes what it does not say; without its port."""
+    conditions, hints = entry.get("conditions") or {}, entry.get("hints") or {}
+    ready = conditions.get("ready") is not False
+    return Backend(
+        address,
+        0,
+        ready=ready,
+        serving=ready if conditions.get("serving") is None else bool(conditions["serving"]),
+        terminating=bool(conditions.get("terminating")),
+        for_zones=tuple(each["name"] for each in hints.get("forZones") or ()),
+        for_nodes=tuple(each["name"] for each in hints.get("forNodes") or ()),
+    )
 
 
 def _slice_ports(wanted: Wanted, data: Data) -> Iterator[tuple[int, int]]:
@@ -253,13 +275,11 @@ def _slice_ports(wanted: Wanted, data: Data) -> Iterator[tuple[int, int]]:
                 yield place, int(port["port"])
 
 
-def _target_of(endpoint: Endpoint, port: WantedPort) -> int:
+def _target_of(pod: Pod, port: WantedPort) -> int:
     """The number of the port behind; 0 if the pod has none of that name."""
     if isinstance(port.target, int):
         return port.target
-    named = (
-        each.number for each in endpoint.ports if (each.name, each.protocol) == (port.target, port.protocol)
-    )
+    named = (each.number for each in pod.ports if (each.name, each.protocol) == (port.target, port.protocol))
     return next(named, 0)
 
 
@@ -281,6 +301,6 @@ def _offered(data: Data) -> str:
     return ", ".join(ports) or "no port"
 
 
-def _declared(pod: Endpoint) -> str:
+def _declared(pod: Pod) -> str:
     ports = ", ".join(f"{each.protocol} {each.number} {each.name}".rstrip() for each in pod.ports)
     return f'Pod "{pod.id}" ({ports or "none"})'

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from lace_sdn.kube import decode
+from lace_sdn.kube.decode import in_order
+from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
+from lace_sdn.kube.probes import report_hidden, report_unknown_ports
 from lace_sdn.kube.problems import Finding, one_of, quoted
 from lace_sdn.kube.report import Report
 from lace_sdn.kube.services import build_services
@@ -24,12 +27,10 @@ from lace_sdn.policy.ledger import Ledger, ledger
 from lace_sdn.policy.refusal import Reason, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from lace_sdn.kube.problems import Problem
-    from lace_sdn.model.objects import Allocation, Namespace, Network, Node, Pod, ServicePolicy
-
-T = TypeVar("T")
+    from lace_sdn.model.objects import Allocation, Namespace, Network, Pod, ServicePolicy
 
 
 @dataclass(frozen=True)
@@ -45,31 +46,36 @@ class Built:
 def build(manifests: Manifests, known: Ledger) -> Built:
     """The state that the manifests ask for, given the allocations made so far."""
     report = Report(manifests)
-    nodes = _nodes(manifests, report)
+    nodes = nodes_of(manifests, report)
     names = {node.name for node in nodes}
-    pods = tuple(pod for pod in _decoded(manifests, "Pod", decode.pod) if pod is not None)
+    pods = tuple(filter(None, in_order(manifests, "Pod", decode.pod)))
+    on_host = tuple(filter(None, in_order(manifests, "Pod", decode.pod_on_host)))
     pinned = tuple(_pinned(manifests, names, report))
     living = _living(manifests, pods, known)
     networks, keyed = _networks(manifests, living, report)
-    namespaces = _namespaces(manifests, pods)
+    namespaces = _namespaces(manifests, (*pods, *on_host))
     binder = Binder(
-        _decoded(manifests, "NetworkBindingPolicy", decode.binding_policy),
+        in_order(manifests, "NetworkBindingPolicy", decode.binding_policy),
         {namespace.name: namespace.labels for namespace in namespaces},
         [network.name for network in networks],
     )
     placed = _placed(pods, names, report)
     allocated = allocate(networks, _bound(placed, networks, (binder, keyed), report), pinned, keyed)
+    report_unknown_ports(manifests, pods, report)
+    report_hidden(allocated.hidden, report)
     for refusal in allocated.refusals:
         report.refused(refusal, _SOME_LEFT_OUT if refusal.kind == "Network" else "")
     without_services = ClusterState(
         nodes,
         namespaces,
         networks,
-        _decoded(manifests, "NetworkRoutingPolicy", decode.routing_policy),
-        _decoded(manifests, "ServiceRoutingPolicy", decode.service_policy),
-        _decoded(manifests, "NetworkBindingPolicy", decode.binding_policy),
+        in_order(manifests, "NetworkRoutingPolicy", decode.routing_policy),
+        in_order(manifests, "ServiceRoutingPolicy", decode.service_policy),
+        in_order(manifests, "NetworkBindingPolicy", decode.binding_policy),
         allocated.endpoints,
         tuple(block for block in allocated.blocks if block.node in names),
+        host_pods=host_pods_of(_placed(on_host, names, report)),
+        external_hosts=external_hosts_of(manifests, nodes, report),
     )
     network_of = partial(_network_of_service, binder, without_services, report)
     services = build_services(manifests, without_services, pods, network_of, report)
@@ -79,28 +85,6 @@ def build(manifests: Manifests, known: Ledger) -> Built:
 
 
 _SOME_LEFT_OUT = "pods on the nodes without a block are refused"
-
-
-def _decoded(manifests: Manifests, kind: str, decoder: Callable[[Manifest], T]) -> tuple[T, ...]:
-    """All objects of a kind in order of (namespace, name)."""
-    found = sorted(manifests.of_kind(kind), key=lambda manifest: manifest.identity)
-    return tuple(decoder(manifest) for manifest in found)
-
-
-def _nodes(manifests: Manifests, report: Report) -> tuple[Node, ...]:
-    """Nodes whose underlay addresses are their own."""
-    owners: dict[object, str] = {}
-    nodes = []
-    for node in _decoded(manifests, "Node", decode.node):
-        taken = next((address for address in node.addresses if address in owners), None)
-        if taken is None:
-            owners |= dict.fromkeys(node.addresses, node.name)
-            nodes.append(node)
-            continue
-        found = f'has the InternalIP "{taken}" of Node "{owners[taken]}"'
-        finding = Finding(("status", "addresses"), found, "expected an address of its own")
-        report.problem(Identity("Node", "", node.name), finding, "the Node is left out")
-    return tuple(nodes)
 
 
 def _pinned(manifests: Manifests, nodes: set[str], report: Report) -> Iterator[Allocation]:
@@ -116,7 +100,7 @@ def _pinned(manifests: Manifests, nodes: set[str], report: Report) -> Iterator[A
 
 def _living(manifests: Manifests, pods: Iterable[Pod], known: Ledger) -> Ledger:
     """The allocations of pods that exist, or may exist in what could not be read, with what NetworkEndpoints say."""
-    leases = {lease.pod: lease for lease in _decoded(manifests, "NetworkEndpoint", decode.lease)}
+    leases = {lease.pod: lease for lease in in_order(manifests, "NetworkEndpoint", decode.lease)}
     leases |= known.lease_by_pod
     everything = Ledger(known.keys, known.blocks, tuple(leases.values()))
     same = {pod.id: current_lease(pod, everything) is not None for pod in pods}
@@ -128,7 +112,7 @@ def _living(manifests: Manifests, pods: Iterable[Pod], known: Ledger) -> Ledger:
 
 def _networks(manifests: Manifests, living: Ledger, report: Report) -> tuple[tuple[Network, ...], Ledger]:
     """The networks with their keys, and the ledger with these."""
-    wanted = _decoded(manifests, "Network", decode.network)
+    wanted = in_order(manifests, "Network", decode.network)
     keys, refusals = assign_keys(wanted, living.key_by_network, _carried(manifests, living))
     for refusal in refusals:
         kept = keys.get(refusal.name)
@@ -152,7 +136,7 @@ def _namespaces(manifests: Manifests, pods: Iterable[Pod]) -> tuple[Namespace, .
         each.identity.namespace for each in manifests.of_kind("Service")
     }
     found = {name: decode.namespace_of(name, {}) for name in named}
-    found |= {each.name: each for each in _decoded(manifests, "Namespace", decode.namespace)}
+    found |= {each.name: each for each in in_order(manifests, "Namespace", decode.namespace)}
     return tuple(found[name] for name in sorted(found))
 
 
@@ -220,7 +204,7 @@ def _unfit(kind: str, which: str, name: str | None, networks: Mapping[str, Netwo
     if name not in networks:
         found = f'is bound to Network "{name}", which does not exist or was left out'
         return Refusal(kind, which, Reason.NETWORK_MISSING, found, one_of(networks))
-    if networks[name].is_external:
+    if networks[name].is_external and kind == "Pod":
         found = f'is bound to Network "{name}", which is external'
         return Refusal(kind, which, Reason.NETWORK_EXTERNAL, found, "expected a network of type l3")
     if networks[name].type is NetworkType.L2:

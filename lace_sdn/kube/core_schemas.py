@@ -60,7 +60,7 @@ _IP: Schema = {
     "type": "string",
     "pattern": r"^[0-9A-Fa-f:.]+$",
 }
-_PORT_NUMBER: Schema = {
+PORT_NUMBER: Schema = {
     "description": "a port from 1 to 65535",
     "type": "integer",
     "minimum": 1,
@@ -72,6 +72,10 @@ _PORT_OR_NAME: Schema = {"type": ["integer", "string", "null"]}
 
 def _object(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
     return {"type": "object", "required": list(required), "properties": properties}
+
+
+def _optional(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
+    return {**_object(properties, required), "type": ["object", "null"]}
 
 
 def _array(items: Schema) -> Schema:
@@ -100,17 +104,34 @@ _NODE = _kind(
 )
 
 _CONTAINER_PORT = _object(
-    {"containerPort": _PORT_NUMBER, "protocol": _PROTOCOL, "name": _TEXT}, ("containerPort",)
+    {"containerPort": PORT_NUMBER, "protocol": _PROTOCOL, "name": _TEXT}, ("containerPort",)
 )
+_CALLED_PORT: Schema = {
+    "description": "a port from 1 to 65535, or a name",
+    "type": ["integer", "string"],
+    "minimum": 1,
+    "maximum": 65535,
+}
+_CALL = _optional({"port": _CALLED_PORT, "host": {"type": ["string", "null"]}}, ("port",))
+_HANDLER = _optional(
+    {"httpGet": _CALL, "tcpSocket": _CALL, "grpc": _optional({"port": PORT_NUMBER}, ("port",))}
+)
+_CONTAINER: Schema = {
+    "ports": _array(_CONTAINER_PORT),
+    "livenessProbe": _HANDLER,
+    "readinessProbe": _HANDLER,
+    "startupProbe": _HANDLER,
+    "lifecycle": _optional({"postStart": _HANDLER, "preStop": _HANDLER}),
+}
 _POD = _kind(
     {
         "spec": _object(
             {
                 "nodeName": {"type": ["string", "null"]},
-                "hostNetwork": {"type": "boolean"},
-                "containers": _array(_object({"ports": _array(_CONTAINER_PORT)})),
+                "hostNetwork": {"type": ["boolean", "null"]},
+                "containers": _array(_object(_CONTAINER)),
                 "initContainers": _array(
-                    _object({"ports": _array(_CONTAINER_PORT), "restartPolicy": {"type": ["string", "null"]}})
+                    _object({**_CONTAINER, "restartPolicy": {"type": ["string", "null"]}})
                 ),
             }
         ),
@@ -126,13 +147,14 @@ _POD = _kind(
     ("spec",),
 )
 
+_NODE_PORT: Schema = {"type": ["integer", "null"], "minimum": 0, "maximum": 65535}
 _SERVICE_PORT = _object(
     {
         "name": _TEXT,
-        "port": _PORT_NUMBER,
+        "port": PORT_NUMBER,
         "protocol": _PROTOCOL,
         "targetPort": _PORT_OR_NAME,
-        "nodePort": _NUMBER,
+        "nodePort": _NODE_PORT,
     },
     ("port",),
 )
@@ -160,6 +182,7 @@ _SERVICE = _kind(
                 "sessionAffinity": {"type": "string", "enum": ["None", "ClientIP"]},
                 "internalTrafficPolicy": {"type": "string", "enum": ["Cluster", "Local"]},
                 "externalTrafficPolicy": {"type": "string", "enum": ["Cluster", "Local", ""]},
+                "healthCheckNodePort": _NODE_PORT,
             }
         ),
     },
@@ -193,7 +216,7 @@ _ENDPOINT_SLICE = _kind(
             _object(
                 {
                     "name": {"type": ["string", "null"]},
-                    "port": {**_PORT_NUMBER, "type": ["integer", "null"]},
+                    "port": {**PORT_NUMBER, "type": ["integer", "null"]},
                     "protocol": _PROTOCOL,
                 }
             )

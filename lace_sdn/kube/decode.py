@@ -6,12 +6,14 @@ Services and EndpointSlices become objects together, in ``services``.
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from lace_sdn.kube.probes import containers, probe_ports
 from lace_sdn.model.labels import LabelSelector, NetworkSelector, Operator, Requirement, labels
 from lace_sdn.model.objects import (
     Allocation,
     BindingPolicy,
+    ExternalHost,
     Namespace,
     Network,
     NetworkType,
@@ -26,15 +28,22 @@ from lace_sdn.model.objects import (
 from lace_sdn.policy.ledger import Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from lace_sdn.kube.manifests import Manifest
+    from lace_sdn.kube.manifests import Manifest, Manifests
     from lace_sdn.model.objects import Address
 
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 """Kubernetes gives this label to every namespace (API reference: Namespace)."""
 
 Data = dict[str, Any]
+T = TypeVar("T")
+
+
+def in_order(manifests: Manifests, kind: str, decoder: Callable[[Manifest], T]) -> tuple[T, ...]:
+    """All objects of a kind in order of (namespace, name)."""
+    found = sorted(manifests.of_kind(kind), key=lambda manifest: manifest.identity)
+    return tuple(decoder(manifest) for manifest in found)
 
 
 def network(manifest: Manifest) -> Network:
@@ -98,6 +107,17 @@ def node(manifest: Manifest) -> Node:
     )
 
 
+def external_host(manifest: Manifest) -> ExternalHost:
+    """An ExternalHost; ``gateway`` is "" where none is written."""
+    spec: Data = manifest.data["spec"]
+    return ExternalHost(
+        _name(manifest),
+        tuple(ip_address(text) for text in spec["addresses"]),
+        tuple(Port(Protocol(each["protocol"]), int(each["port"])) for each in spec["ports"]),
+        spec.get("gateway", ""),
+    )
+
+
 def namespace(manifest: Manifest) -> Namespace:
     """A Namespace, with the label that Kubernetes adds."""
     return namespace_of(_name(manifest), manifest.data["metadata"].get("labels") or {})
@@ -109,10 +129,25 @@ def namespace_of(name: str, found: Mapping[str, str]) -> Namespace:
 
 
 def pod(manifest: Manifest) -> Pod | None:
-    """A Pod; None for one that needs no network of ours: on the host's network, or ended."""
+    """A Pod that needs a network of ours; None for one on the network of its node, or ended."""
+    return None if _is_on_host(manifest) or _has_ended(manifest) else _pod(manifest)
+
+
+def pod_on_host(manifest: Manifest) -> Pod | None:
+    """A Pod on the network of its node; None for another one, or one that has ended."""
+    return _pod(manifest) if _is_on_host(manifest) and not _has_ended(manifest) else None
+
+
+def _is_on_host(manifest: Manifest) -> bool:
+    return bool(manifest.data["spec"].get("hostNetwork"))
+
+
+def _has_ended(manifest: Manifest) -> bool:
+    return (manifest.data.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _pod(manifest: Manifest) -> Pod:
     spec, status = manifest.data["spec"], manifest.data.get("status") or {}
-    if spec.get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
-        return None
     metadata: Data = manifest.data["metadata"]
     return Pod(
         manifest.identity.namespace,
@@ -125,6 +160,7 @@ def pod(manifest: Manifest) -> Pod | None:
         str(metadata.get("uid", "")),
         _is_ready(status),
         bool(metadata.get("deletionTimestamp")),
+        probe_ports(spec),
     )
 
 
@@ -136,8 +172,7 @@ def _is_ready(status: Data) -> bool:
 
 def _ports(spec: Data) -> Iterator[Port]:
     """Declared ports in their order; those of sidecars last, as Kubernetes looks names up (KEP-753)."""
-    sidecars = [each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"]
-    for container in (*(spec.get("containers") or ()), *sidecars):
+    for _, container in containers(spec):
         for entry in container.get("ports") or ():
             protocol = Protocol(entry.get("protocol", "TCP"))
             yield Port(protocol, int(entry["containerPort"]), str(entry.get("name", "")))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import AddressValueError, IPv4Network, IPv6Network, NetmaskValueError, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
-from lace_sdn.kube import service_rules
+from lace_sdn.kube import outside_rules, service_rules
 from lace_sdn.kube.problems import Finding, Path, quoted
 from lace_sdn.kube.service_rules import RESERVED
 
@@ -210,4 +210,5 @@ _RULES: Mapping[str, Callable[[Data], Iterator[Finding]]] = {
     "Pod": _pod,
     "Service": service_rules.service,
     "EndpointSlice": service_rules.endpoint_slice,
+    "ExternalHost": outside_rules.external_host,
 }

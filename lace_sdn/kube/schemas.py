@@ -1,4 +1,4 @@
-"""The kinds that manifests may hold, with their schemas: our own from the CRDs (strictly), core ones from ``core_schemas``.
+"""The kinds that manifests may hold, with their schemas: our own from the CRDs (strictly), others from the modules beside.
 
 The CRD files are the one source of truth: what Kubernetes refuses by schema is refused here, unknown fields
 too, and its defaults are filled in here.
@@ -16,6 +16,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from lace_sdn.kube.core_schemas import CORE_KINDS, METADATA, Schema
+from lace_sdn.kube.lab_schemas import LAB_KINDS
 from lace_sdn.kube.problems import Finding, Path, any_of, quoted
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Kind:
 def kinds() -> Mapping[tuple[str, str], Kind]:
     """(apiVersion, kind) -> Kind, of everything that a manifest may hold."""
     found = {}
-    for (api_version, name), (is_namespaced, schema) in CORE_KINDS.items():
+    for (api_version, name), (is_namespaced, schema) in {**CORE_KINDS, **LAB_KINDS}.items():
         found[api_version, name] = Kind(
             api_version, name, is_namespaced, schema, Draft202012Validator(schema)
         )

@@ -20,6 +20,9 @@ LONGEST_AFFINITY: Final = 86_400
 """Seconds (Kubernetes API: ClientIPConfig)."""
 DISTRIBUTIONS: Final = ("PreferClose", "PreferSameZone", "PreferSameNode")
 FAMILIES: Final = {"IPv4": 4, "IPv6": 6}
+OPEN_ON_NODES: Final = ("NodePort", "LoadBalancer")
+TUNNELS: Final = ("UDP", 6081)
+"""Where nodes send to each other (IANA: geneve); a NodePort there would swallow it."""
 _PORT_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST_PORT_NAME: Final = 15
 
@@ -47,6 +50,18 @@ def has_no_vip(spec: Data) -> bool:
     return spec.get("type") == "ExternalName" or HEADLESS in _written(spec)
 
 
+def is_open_on_nodes(spec: Data) -> bool:
+    """Whether its ports may have NodePorts."""
+    return spec.get("type") in OPEN_ON_NODES
+
+
+def node_ports(spec: Data) -> Iterator[tuple[Path, Data, int]]:
+    """Each NodePort that is written: where, for which port, its number."""
+    for index, port in enumerate(spec.get("ports") or ()):
+        if port.get("nodePort"):
+            yield ("spec", "ports", index, "nodePort"), port, int(port["nodePort"])
+
+
 def cluster_ips(spec: Data) -> list[tuple[Path, str]]:
     """Where each cluster IP is written, and its text; none while none is assigned."""
     if spec.get("clusterIPs"):
@@ -67,6 +82,7 @@ def service(data: Data) -> Iterator[Finding]:
     if not spec.get("ports"):
         yield Finding(("spec", "ports"), "is missing or empty", "expected at least one port")
     yield from _ports(spec.get("ports") or [])
+    yield from _on_nodes(spec)
     config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
     seconds = config.get("timeoutSeconds")
     if seconds is not None and not 1 <= seconds <= LONGEST_AFFINITY:
@@ -133,6 +149,29 @@ def _ports(ports: list[Data]) -> Iterator[Finding]:
             yield Finding((*path, "name"), f"{quoted(name)} is used twice", "expected another name")
         names.add(name)
         yield from _target((*path, "targetPort"), port.get("targetPort"))
+
+
+def _on_nodes(spec: Data) -> Iterator[Finding]:
+    """What belongs to the types NodePort and LoadBalancer, and to the latter alone."""
+    kind = spec.get("type") or "ClusterIP"
+    policy, health = spec.get("externalTrafficPolicy"), spec.get("healthCheckNodePort")
+    if policy and not is_open_on_nodes(spec) and not spec.get("externalIPs"):
+        found, expected = f"{quoted(policy)} is set", f"expected none with type {kind}"
+        yield Finding(("spec", "externalTrafficPolicy"), found, expected)
+    if health and (kind, policy) != ("LoadBalancer", "Local"):
+        expected = "expected none but with type LoadBalancer and externalTrafficPolicy Local"
+        yield Finding(("spec", "healthCheckNodePort"), f"{health} is set", expected)
+    seen: set[tuple[str, int]] = set()
+    for path, port, number in node_ports(spec):
+        key = (port.get("protocol", "TCP"), number)
+        if not is_open_on_nodes(spec):
+            yield Finding(path, f"{number} is set", f"expected none with type {kind}")
+        elif key == TUNNELS:
+            found = f"{key[0]} {number} is where tunnels between nodes end"
+            yield Finding(path, found, "expected another port, such as one from 30000 to 32767")
+        elif key in seen:
+            yield Finding(path, f"{key[0]} {number} is there twice", "expected each NodePort once")
+        seen.add(key)
 
 
 def _target(path: Path, target: int | str | None) -> Iterator[Finding]:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.kube.backends import BackendFinder, Wanted, WantedPort
 from lace_sdn.kube.endpoint_report import report_endpoints, report_idle_slices, some
-from lace_sdn.kube.lookup import PrefixTable
-from lace_sdn.kube.problems import Finding
-from lace_sdn.kube.service_rules import cluster_ips, has_no_vip
+from lace_sdn.kube.ownership import NO_VIP, Asked, with_own_node_ports, with_own_vips
+from lace_sdn.kube.service_rules import cluster_ips, has_no_vip, is_open_on_nodes
 from lace_sdn.model.cluster import Condition
 from lace_sdn.model.objects import Protocol, Service, ServicePort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Mapping
 
-    from lace_sdn.kube.manifests import Identity, Manifest, Manifests
-    from lace_sdn.kube.problems import Path
+    from lace_sdn.kube.manifests import Manifest, Manifests
+    from lace_sdn.kube.ownership import PortKey
     from lace_sdn.kube.report import Report
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Address, Network, Pod
+    from lace_sdn.model.objects import Network, Node, Pod
 
 Data = dict[str, Any]
 
@@ -32,19 +29,6 @@ DEFAULT_AFFINITY: Final = 10_800
 """Seconds (Kubernetes API: ClientIPConfig)."""
 PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
 """Whoever is named by it serves the Service (Kubernetes: well-known labels)."""
-_NO_VIP: Final = "the Service has no VIP"
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A Service whose network and VIPs are known. ``paths``: where each VIP is written."""
-
-    identity: Identity
-    spec: Data
-    created: str
-    network: Network
-    vips: tuple[Address, ...]
-    paths: tuple[Path, ...]
 
 
 def build_services(
@@ -67,8 +51,11 @@ def build_services(
             if network is not None and (found := _asked(manifest, network, report)):
                 asked.append(found)
     report_idle_slices(manifests, report)
-    accepted = _with_own_vips(asked, state, report)
-    return tuple(_service(each, finder, report) for each in sorted(accepted, key=lambda each: each.identity))
+    accepted = sorted(with_own_vips(asked, state, report), key=lambda each: each.identity)
+    node_ports = with_own_node_ports(accepted, report)
+    services = tuple(_service(each, finder, node_ports.get(each.identity, {}), report) for each in accepted)
+    _report_families(accepted, services, state.nodes, report)
+    return services
 
 
 def _is_left_to_others(manifest: Manifest) -> bool:
@@ -92,33 +79,35 @@ def unsupported_protocols(state: ClusterState) -> tuple[Condition, ...]:
     )
 
 
-def _report_unserved(asked: _Asked, report: Report) -> None:
-    """What else than the cluster IPs the Service would be reached by."""
+def _report_unserved(asked: Asked, report: Report) -> None:
+    """What else than cluster IPs and NodePorts the Service would be reached by."""
+    spec = asked.spec
+    served = "cluster IPs and NodePorts are" if is_open_on_nodes(spec) else "cluster IPs are"
 
     def say(reason: str, found: str, unserved: str) -> None:
-        message = f"{found}; {unserved} are not served by this version, cluster IPs are"
+        message = f"{found}; {unserved} are not served by this version, {served}"
         report.condition(asked.identity, "Enforced", reason, message)
 
-    kind, external = asked.spec.get("type"), asked.spec.get("externalIPs")
-    if kind == "NodePort":
-        say("NodePortNotEnforced", "type is NodePort; expected ClusterIP", "node ports")
-    if kind == "LoadBalancer":
-        found = "type is LoadBalancer; expected ClusterIP"
-        say("LoadBalancerNotEnforced", found, "node ports and addresses of load balancers")
-    if external:
+    if spec.get("type") == "LoadBalancer":
+        found = "type is LoadBalancer; expected NodePort or ClusterIP"
+        say("LoadBalancerNotEnforced", found, "addresses of load balancers")
+    if number := spec.get("healthCheckNodePort"):
+        found = f"healthCheckNodePort is {number}; expected none"
+        say("HealthCheckNotEnforced", found, "health checks of load balancers")
+    if external := spec.get("externalIPs"):
         found = f"externalIPs has {some(external)}; expected none"
         say("ExternalIPsNotEnforced", found, "external IPs")
 
 
-def _asked(manifest: Manifest, network: Network, report: Report) -> _Asked | None:
+def _asked(manifest: Manifest, network: Network, report: Report) -> Asked | None:
     spec = manifest.data["spec"]
     written = cluster_ips(spec)
     if not written:
-        message = f"spec.clusterIP is missing; expected an address that no pod network contains; {_NO_VIP}"
+        message = f"spec.clusterIP is missing; expected an address that no pod network contains; {NO_VIP}"
         report.not_ready(manifest.identity, "NoClusterIP", message)
         return None
     by_family = sorted((ip_address(text).version, ip_address(text), path) for path, text in written)
-    return _Asked(
+    return Asked(
         manifest.identity,
         spec,
         str(manifest.data["metadata"].get("creationTimestamp") or ""),
@@ -128,61 +117,9 @@ def _asked(manifest: Manifest, network: Network, report: Report) -> _Asked | Non
     )
 
 
-def _with_own_vips(asked: Iterable[_Asked], state: ClusterState, report: Report) -> Iterator[_Asked]:
-    """Those whose VIPs are nobody else's; of two with one VIP the older."""
-    pods = PrefixTable(
-        (prefix, f'{prefix} of Network "{each.name}"')
-        for each in state.networks
-        if not each.is_external
-        for prefix in each.prefixes
-    )
-    nodes = {address: f'Node "{node.name}"' for node in state.nodes for address in node.addresses}
-    keepers: dict[Address, _Asked] = {}
-    claims: dict[Identity, list[str]] = defaultdict(list)
-    for each in sorted(asked, key=lambda found: (found.created, found.identity)):
-        findings = []
-        for vip, path in zip(each.vips, each.paths, strict=True):
-            keeper = keepers.get(vip)
-            if prefix := pods.find(vip):
-                finding = Finding(
-                    path, f'"{vip}" lies in {prefix}', "expected an address that no pod can have"
-                )
-            elif keeper or vip in nodes:
-                whose = f"{_named(keeper, report)}, {_why_kept(keeper, each)}" if keeper else nodes[vip]
-                finding = Finding(
-                    path, f'"{vip}" is the address of {whose}', "expected an address of its own"
-                )
-            else:
-                continue
-            findings.append(finding)
-            if keeper:
-                claims[keeper.identity].append(f"{vip} by {_named(each, report)}")
-        for finding in findings:
-            report.problem(each.identity, finding, _NO_VIP)
-        if not findings:
-            keepers |= dict.fromkeys(each.vips, each)
-            yield each
-    for identity, its in claims.items():
-        message = f"its cluster IP is claimed too: {some(its)}; expected an address of its own for each"
-        kept = "this Service keeps it and is served as before"
-        report.condition(identity, "OwnClusterIP", "ClusterIPClaimed", f"{message}; {kept}")
-
-
-def _named(asked: _Asked, report: Report) -> str:
-    place = report.place(asked.identity)
-    return f"{asked.identity} ({place})" if place else str(asked.identity)
-
-
-def _why_kept(keeper: _Asked, other: _Asked) -> str:
-    """What puts ``keeper`` before ``other``."""
-    if keeper.created == other.created:
-        times = "both have one creationTimestamp" if keeper.created else "neither has a creationTimestamp"
-        return f"which keeps it: {times}, and its name sorts first"
-    why = "by creationTimestamp" if keeper.created else "for it has no creationTimestamp"
-    return f"which keeps it: it is older, {why}"
-
-
-def _service(asked: _Asked, finder: BackendFinder, report: Report) -> Service:
+def _service(
+    asked: Asked, finder: BackendFinder, node_ports: Mapping[PortKey, int], report: Report
+) -> Service:
     spec = asked.spec
     ports = tuple(sorted(map(_port, spec.get("ports") or ()), key=lambda port: (port.number, port.protocol)))
     found = finder.find(
@@ -205,13 +142,36 @@ def _service(asked: _Asked, finder: BackendFinder, report: Report) -> Service:
         asked.network.name,
         asked.vips,
         tuple(
-            ServicePort(port.protocol, port.number, port.name, found.of_port(place))
+            ServicePort(
+                port.protocol,
+                port.number,
+                port.name,
+                found.of_port(place),
+                node_ports.get((port.protocol, port.number), 0),
+            )
             for place, port in enumerate(ports)
         ),
         _affinity(asked, report),
         spec.get("internalTrafficPolicy") == "Local",
         asked.created,
+        is_open_on_nodes(spec) and spec.get("externalTrafficPolicy") == "Local",
     )
+
+
+def _report_families(
+    asked: Iterable[Asked], services: Iterable[Service], nodes: Iterable[Node], report: Report
+) -> None:
+    """NodePorts at which no node has an address of the Service's family."""
+    of_nodes = {address.version for node in nodes for address in node.addresses}
+    for each, service in zip(asked, services, strict=True):
+        numbers = [f"{port.protocol} {port.node_port}" for port in service.ports if port.node_port]
+        if numbers and of_nodes and of_nodes.isdisjoint(vip.version for vip in service.vips):
+            own, others = service.vips[0].version, min(of_nodes)
+            message = (
+                f"NodePort {some(numbers)} is of IPv{own} as the cluster IP {service.vips[0]}, and no Node has an IPv{own} "
+                f"address; expected a cluster IP of IPv{others}; the NodePort is served nowhere, the cluster IP is"
+            )
+            report.condition(each.identity, "NodePortsReachable", "NodePortFamily", message)
 
 
 def _port(data: Data) -> WantedPort:
@@ -225,7 +185,7 @@ def _port(data: Data) -> WantedPort:
     )
 
 
-def _affinity(asked: _Asked, report: Report) -> int:
+def _affinity(asked: Asked, report: Report) -> int:
     """Seconds; what cannot be kept is said."""
     if asked.spec.get("sessionAffinity") != "ClientIP":
         return 0

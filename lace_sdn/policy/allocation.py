@@ -11,8 +11,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from lace_sdn.model.objects import Allocation, Endpoint, NetworkType
-from lace_sdn.policy.blocks import SubnetBook
+from lace_sdn.policy.blocks import LocalAddresses, SubnetBook
 from lace_sdn.policy.ledger import Lease, Ledger, LedgerError, ledger
+from lace_sdn.policy.probes import Hidden, reachable
 from lace_sdn.policy.refusal import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -35,13 +36,15 @@ class Bound:
 class Allocated:
     """``endpoints`` in order of (namespace, name); ``blocks`` in order of (network, node, family, block).
 
-    ``blocks`` has those of nodes that are gone too, while a lease is on them: they are not given to others.
+    ``blocks`` has those of nodes that are gone too, while a lease is on them: they are not given to others. ``hidden``: whose
+    probes would reach another pod of the node, so that they have none.
     """
 
     endpoints: tuple[Endpoint, ...]
     blocks: tuple[Allocation, ...]
     ledger: Ledger
     refusals: tuple[Refusal, ...]
+    hidden: tuple[Hidden, ...] = ()
 
 
 def allocate(
@@ -57,22 +60,26 @@ def allocate(
             The keys in it pass through.
 
     An address that a pod carries is honoured; else it keeps that of its lease; else it gets the smallest free
-    one of its node's block. A node has blocks only while it hosts a pod of the network, or by ``pinned``.
+    one of its node's block, and none that another pod of its node has or asks for in any network while there is another.
+    A node has blocks only while it hosts a pod of the network, or by ``pinned``.
     """
     by_network: dict[str, list[Pod]] = defaultdict(list)
+    local = _of_lost_networks(networks, known)
     for each in bound:
         by_network[each.network].append(each.pod)
+        local.add(each.pod.node, each.pod.addresses)
     fixed: dict[str, list[Allocation]] = defaultdict(list)
     for block in pinned:
         fixed[block.network].append(block)
     old = _old_by_network(known)
     spaces = [
-        _Space(network, by_network[network.name], fixed[network.name], old[network.name])
+        _Space(network, by_network[network.name], fixed[network.name], old[network.name], local)
         for network in networks
         if not network.is_external
     ]
-    for space in spaces:
-        space.fill()
+    waiting = [space.keep() for space in spaces]
+    for space, pods in zip(spaces, waiting, strict=True):
+        space.give(pods)
     return _allocated(networks, spaces, known)
 
 
@@ -92,6 +99,16 @@ def mac_of(addresses: Sequence[Address]) -> str:
     return "02:01:" + blake2b(addresses[0].packed, digest_size=4).digest().hex(":")
 
 
+def _of_lost_networks(networks: Sequence[Network], known: Ledger) -> LocalAddresses:
+    """What pods had in networks that do not exist now: these may return, and the pods with them."""
+    present = {network.name for network in networks}
+    local = LocalAddresses()
+    for lease in known.leases:
+        if lease.network not in present:
+            local.add(lease.node, lease.addresses)
+    return local
+
+
 def _old_by_network(known: Ledger) -> dict[str, Ledger]:
     blocks: dict[str, list[Allocation]] = defaultdict(list)
     leases: dict[str, list[Lease]] = defaultdict(list)
@@ -106,7 +123,8 @@ def _old_by_network(known: Ledger) -> dict[str, Ledger]:
 
 
 def _allocated(networks: Sequence[Network], spaces: Sequence[_Space], known: Ledger) -> Allocated:
-    endpoints = {endpoint.id: endpoint for space in spaces for endpoint in space.endpoints}
+    created = {pod.id: pod.created for space in spaces for pod in space.pods}
+    endpoints, hidden = reachable((each for space in spaces for each in space.endpoints), created)
     blocks = [block for space in spaces for block in space.blocks()]
     asked = {pod.id for space in spaces for pod in space.pods}
     leases = {lease.pod: lease for lease in known.leases if lease.pod not in asked}
@@ -116,10 +134,11 @@ def _allocated(networks: Sequence[Network], spaces: Sequence[_Space], known: Led
     orphans = [block for block in known.blocks if (block.network, block.node) in hosts]
     after = ledger(known.key_by_network, [*blocks, *orphans], leases.values())
     return Allocated(
-        tuple(sorted(endpoints.values(), key=lambda endpoint: (endpoint.namespace, endpoint.name))),
+        endpoints,
         ledger({}, blocks, ()).blocks,
         after,
         tuple(refusal for space in spaces for refusal in space.refusals),
+        hidden,
     )
 
 
@@ -131,25 +150,29 @@ class _Space:
     pods: list[Pod]
     pinned: list[Allocation]
     old: Ledger
+    local: LocalAddresses
     endpoints: list[Endpoint] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     books: dict[int, SubnetBook] = field(default_factory=dict)
     uids: dict[str, str] = field(default_factory=dict)
 
-    def fill(self) -> None:
-        """Hand out, the surest first: leases, pinned blocks, addresses that pods carry, then what is left."""
+    def keep(self) -> list[Pod]:
+        """What is sure, the surest first: leases, pinned blocks, addresses that pods carry. The answer are the pods without."""
         is_flat = self.network.type is NetworkType.L2
         self.books = {subnet.prefix.version: SubnetBook(subnet, is_flat) for subnet in self.network.subnets}
         self.pods.sort(key=lambda pod: pod.id)
         self._keep_old_blocks()
         waiting = self._keep_leases()
         self._pin()
-        new = [pod for pod in waiting if not pod.addresses]
         for pod in sorted(waiting, key=lambda pod: (pod.created, pod.id)):
             if pod.addresses:
                 self._carried(pod)
-        self._add_blocks(new)
-        for pod in new:
+        return [pod for pod in waiting if not pod.addresses]
+
+    def give(self, pods: Sequence[Pod]) -> None:
+        """Addresses that are left, when all spaces have kept what is theirs."""
+        self._add_blocks(pods)
+        for pod in pods:
             self._give(pod)
 
     def _keep_old_blocks(self) -> None:
@@ -230,6 +253,7 @@ class _Space:
             book = self.books[address.version]
             book.claim(book.block_of(address), node)
             book.use(address, pod)
+        self.local.add(node, addresses)
         return None
 
     def _fault_of_address(self, pod: str, node: str, address: Address, item: int) -> Refusal | None:
@@ -267,13 +291,14 @@ class _Space:
     def _give(self, pod: Pod) -> None:
         addresses = []
         for book in self.books.values():
-            address = book.free_address(pod.node)
+            address = book.free_address(pod.node, self.local.of(pod.node, book.family))
             if address is None:
                 self.refusals.append(self._exhausted(pod, book))
                 return
             addresses.append(address)
         for address in addresses:
             self.books[address.version].use(address, pod.id)
+        self.local.add(pod.node, addresses)
         self._add(pod, tuple(addresses), pod.uid)
 
     def _exhausted(self, pod: Pod, book: SubnetBook) -> Refusal:
@@ -299,6 +324,7 @@ class _Space:
                 mac_of(ordered),
                 pod.ports,
                 pod.labels,
+                pod.probes,
             )
         )
 

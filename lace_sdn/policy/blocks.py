@@ -1,18 +1,34 @@
-"""One subnet of one network: its blocks by node, and which of its addresses are used. The book-keeping of allocation."""
+"""The book-keeping of allocation: the blocks of a subnet and which of its addresses are used; what the pods of a node have."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from lace_sdn.model.objects import Address, Prefix, Subnet
 
 RESERVED = 2
 """Addresses at the start of a block that no pod gets: the network's (the anycast one of routers, RFC 4291 2.6.1), and
 the first, which people take for a gateway."""
+
+
+@dataclass(slots=True)
+class LocalAddresses:
+    """The addresses of each node's pods, in whatever network, as numbers."""
+
+    _by_node: dict[tuple[str, int], set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, node: str, addresses: Iterable[Address]) -> None:
+        for address in addresses:
+            self._by_node[node, address.version].add(int(address))
+
+    def of(self, node: str, family: int) -> AbstractSet[int]:
+        return self._by_node[node, family]
 
 
 @dataclass(slots=True)
@@ -25,7 +41,7 @@ class SubnetBook:
     _blocks_by_node: dict[str, list[int]] = field(default_factory=dict)
     _pod_by_address: dict[int, str] = field(default_factory=dict)
     _next_block: int = 0
-    _next_address: dict[int, int] = field(default_factory=dict)
+    _next_address: dict[tuple[int, str, bool], int] = field(default_factory=dict)
 
     @property
     def family(self) -> int:
@@ -77,17 +93,28 @@ class SubnetBook:
         """Mark ``address`` as the pod's unless another has it; the answer is who has it now."""
         return self._pod_by_address.setdefault(int(address), pod)
 
-    def free_address(self, node: str) -> Address | None:
-        """The smallest free address in the node's blocks; None if they are exhausted."""
-        for block in [0] if self.is_flat else self._blocks_by_node.get(node, []):
-            start, end = self._usable(block)
-            number = self._next_address.get(block, start)
-            while number in self._pod_by_address:
-                number += 1
-            self._next_address[block] = number
-            if number < end:
-                return type(self.subnet.prefix.network_address)(number)
+    def free_address(self, node: str, avoided: AbstractSet[int]) -> Address | None:
+        """The smallest free address in the node's blocks, one of ``avoided`` only if there is no other; None if there is none.
+
+        ``avoided`` only grows, for each node.
+        """
+        blocks = [0] if self.is_flat else self._blocks_by_node.get(node, [])
+        for taken in (avoided, frozenset[int]()):
+            for block in blocks:
+                number, end = self._first_free(block, node, taken), self._usable(block)[1]
+                if number < end:
+                    return type(self.subnet.prefix.network_address)(number)
         return None
+
+    def _first_free(self, block: int, node: str, avoided: AbstractSet[int]) -> int:
+        """From where the last look ended: within one allocation no address becomes free."""
+        start, end = self._usable(block)
+        key = (block, node, bool(avoided))
+        number = self._next_address.get(key, start)
+        while number < end and (number in self._pod_by_address or number in avoided):
+            number += 1
+        self._next_address[key] = number
+        return number
 
     def _usable(self, block: int) -> tuple[int, int]:
         """First and end (exclusive) of the addresses that pods may get."""

@@ -84,12 +84,11 @@ def test_an_external_name_is_none_of_ours() -> None:
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("type: NodePort, ports: [{port: 80, nodePort: 30080}]", "NodePortNotEnforced"),
         ("type: LoadBalancer", "LoadBalancerNotEnforced"),
         ("externalIPs: [192.0.2.80]", "ExternalIPsNotEnforced"),
     ],
 )
-def test_other_addresses_than_cluster_ips_are_not_served_yet_and_that_is_said(spec: str, reason: str) -> None:
+def test_addresses_that_others_announce_are_not_served_yet_and_that_is_said(spec: str, reason: str) -> None:
     result = in_world(service(spec))
     assert (names(result), said(result)) == (["shop/web"], [f"shop/web Enforced False {reason}"])
 
@@ -164,11 +163,6 @@ def test_a_service_whose_binding_changes_moves_at_once() -> None:
     [
         ("", "NoNetwork"),
         (binding("b", "network: none"), "NetworkMissing"),
-        (
-            binding("b", "network: world")
-            + network("world", "type: external, externalPrefixes: [192.0.2.0/24]"),
-            "NetworkExternal",
-        ),
         (
             binding("b", "network: flat") + network("flat", "type: l2, ipv4Subnet: {prefix: 10.3.0.0/24}"),
             "NetworkNotSupported",

@@ -2,157 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
-from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from state_contract import check_state
 
 from lace_sdn.kube.build import Built, build
 from lace_sdn.kube.manifests import parse
-from lace_sdn.model.objects import MAX_NETWORK_KEY, NetworkType
 from lace_sdn.policy.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Backend, Endpoint, Service
+    from collections.abc import Iterable
 
 LACE = "apiVersion: lace-cni.io/v1alpha1\n"
-
-
-def check_state(state: ClusterState) -> list[str]:
-    """What the state breaks of the contract of ClusterState; nothing when it is as it must be."""
-    return [
-        *_disorder(state),
-        *_of_networks(state),
-        *_of_endpoints(state),
-        *_of_allocations(state),
-        *_of_services(state),
-    ]
-
-
-def _disorder(state: ClusterState) -> Iterator[str]:
-    for kind in (
-        "nodes",
-        "namespaces",
-        "networks",
-        "routing_policies",
-        "service_policies",
-        "binding_policies",
-    ):
-        names = [each.name for each in getattr(state, kind)]
-        if names != sorted(set(names)):
-            yield f"{kind} are {names}"
-    for kind in ("endpoints", "services"):
-        ids = [(each.namespace, each.name) for each in getattr(state, kind)]
-        if ids != sorted(set(ids)):
-            yield f"{kind} are {ids}"
-    yield from _twice("node address", (address for node in state.nodes for address in node.addresses))
-
-
-def _twice(what: str, values: Iterable[Any]) -> Iterator[str]:
-    yield from (
-        f"{what} {value} stands {times} times" for value, times in Counter(values).items() if times > 1
-    )
-
-
-def _of_networks(state: ClusterState) -> Iterator[str]:
-    yield from _twice("key", (network.key for network in state.networks))
-    yield from (
-        f"key of {each.name} is {each.key}" for each in state.networks if not 1 <= each.key <= MAX_NETWORK_KEY
-    )
-
-
-def _of_endpoints(state: ClusterState) -> Iterator[str]:
-    namespaces = {each.name for each in state.namespaces}
-    for endpoint in state.endpoints:
-        if endpoint.node not in state.node_by_name:
-            yield f"{endpoint.id} is on {endpoint.node}, which does not exist"
-        if endpoint.namespace not in namespaces:
-            yield f"the namespace of {endpoint.id} does not exist"
-        yield from _of_addresses(state, endpoint)
-    yield from _twice("address", ((each.network, it) for each in state.endpoints for it in each.addresses))
-    yield from _twice("MAC", ((each.network, each.mac) for each in state.endpoints))
-
-
-def _of_addresses(state: ClusterState, endpoint: Endpoint) -> Iterator[str]:
-    network = state.network_by_name.get(endpoint.network)
-    if network is None or network.type is not NetworkType.L3:
-        yield f"{endpoint.id} is in {endpoint.network}, which is no network for pods"
-        return
-    own = [
-        each.block
-        for each in state.allocations
-        if (each.network, each.node) == (endpoint.network, endpoint.node)
-    ]
-    for address in endpoint.addresses:
-        if not any(address in prefix for prefix in network.prefixes):
-            yield f"{address} of {endpoint.id} lies outside {network.name}"
-        if not any(address in block for block in own):
-            yield f"{address} of {endpoint.id} lies outside the blocks of {endpoint.node}"
-
-
-def _of_allocations(state: ClusterState) -> Iterator[str]:
-    for each in state.allocations:
-        if each.node not in state.node_by_name:
-            yield f"{each.block} is of {each.node}, which does not exist"
-        network = state.network_by_name.get(each.network)
-        if network is None or not any(
-            each.block.version == prefix.version and each.block.subnet_of(prefix)  # type: ignore[arg-type]
-            for prefix in network.prefixes
-        ):
-            yield f"{each.block} is no part of {each.network}"
-    for one, other in combinations(state.allocations, 2):
-        if one.network == other.network and one.block.overlaps(other.block):
-            yield f"{one.block} of {one.node} overlaps {other.block} of {other.node}"
-
-
-def _of_services(state: ClusterState) -> Iterator[str]:
-    yield from _twice("VIP", (vip for each in state.services for vip in each.vips))
-    prefixes = [prefix for each in state.networks if not each.is_external for prefix in each.prefixes]
-    namespaces = {each.name for each in state.namespaces}
-    for service in state.services:
-        network = state.network_by_name.get(service.network)
-        if network is None or network.type is not NetworkType.L3:
-            yield f"{service.id} is in {service.network}, which is no network for Services"
-            continue
-        if service.namespace not in namespaces:
-            yield f"the namespace of {service.id} does not exist"
-        families = [vip.version for vip in service.vips]
-        if not families or families != sorted(set(families)):
-            yield f"{service.id} has VIPs of families {families}"
-        yield from (
-            f"VIP {vip} of {service.id} lies in {prefix}"
-            for vip in service.vips
-            for prefix in prefixes
-            if vip in prefix
-        )
-        ports = [(port.number, port.protocol) for port in service.ports]
-        if ports != sorted(set(ports)):
-            yield f"ports of {service.id} are {ports}"
-        for port in service.ports:
-            yield from _of_backends(state, service, port.backends)
-
-
-def _of_backends(state: ClusterState, service: Service, backends: tuple[Backend, ...]) -> Iterator[str]:
-    keys = [(each.address.version, int(each.address), each.port) for each in backends]
-    if keys != sorted(set(keys)):
-        yield f"backends of {service.id} are {keys}"
-    prefixes = state.network_by_name[service.network].prefixes
-    for each in backends:
-        if each.address.version not in {vip.version for vip in service.vips}:
-            yield f"{each.address} is of a family that {service.id} has no VIP of"
-        if not any(each.address in prefix for prefix in prefixes):
-            yield f"{each.address} of {service.id} lies outside {service.network}"
-        pod = state.endpoint_by_id.get(each.pod)
-        if pod is not None and each.address not in pod.addresses:
-            yield f"{each.address} of {service.id} is none of {each.pod}"
-        if pod is None or pod.network != service.network or pod.node != each.node:
-            yield f"{each.pod} of {service.id} is no pod of {service.network} on {each.node}"
 
 
 def node(name: str, address: str) -> str:
@@ -182,6 +46,20 @@ def pod(namespace: str, name: str, node: str, uid: str = "", address: str = "") 
     )
 
 
+def host(name: str, address: str, gateway: str) -> str:
+    return (
+        f"apiVersion: lab.lace-cni.io/v1alpha1\nkind: ExternalHost\nmetadata: {{name: {name}}}\n"
+        f"spec: {{addresses: ['{address}']{gateway}}}\n---\n"
+    )
+
+
+def on_host(name: str, node: str) -> str:
+    return (
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{app: web}}}}\n"
+        f"spec: {{hostNetwork: true, nodeName: {node}}}\n---\n"
+    )
+
+
 def namespace(name: str) -> str:
     return f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\n"
 
@@ -194,9 +72,10 @@ def allocation(name: str, node: str, block: str) -> str:
 
 
 def service(name: str, namespace: str, vips: str, more: str) -> str:
+    port = ", nodePort: 30080" if "NodePort" in more else ""
     return (
         f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}}}\n"
-        f"spec: {{clusterIPs: [{vips}], ports: [{{port: 80}}], {more}}}\n---\n"
+        f"spec: {{clusterIPs: [{vips}], ports: [{{port: 80{port}}}], {more}}}\n---\n"
     )
 
 
@@ -231,6 +110,7 @@ SPECS = st.sampled_from(
         "type: l3, ipv4Subnet: {prefix: 10.0.0.0/24, hostLocalPrefixLength: 30}",
         "type: l2, ipv4Subnet: {prefix: 10.0.0.0/24}",
         "type: external, externalPrefixes: [10.0.0.0/8]",
+        "type: external, externalPrefixes: [192.0.2.0/24, 10.0.0.0/24, '::/0']",
         "type: l3",
     ]
 )
@@ -255,12 +135,17 @@ def an_allocation(name: str) -> st.SearchStrategy[str]:
 
 
 VIPS = ["10.96.0.1", "10.96.0.1", "10.96.0.2, 'fd00:96::1'", "'fd00:96::1'", "10.0.0.77", "192.0.2.0"]
-IN_SLICES = ["10.0.0.2", "10.0.1.5", "fd00::2", "172.16.0.1"]
+IN_SLICES = ["10.0.0.2", "10.0.1.5", "fd00::2", "172.16.0.1", "192.0.2.1"]
 
 
 def a_service(name: str) -> st.SearchStrategy[str]:
     spec = st.sampled_from(
-        ["selector: {app: web}", "trafficDistribution: PreferSameNode", "type: ExternalName"]
+        [
+            "selector: {app: web}",
+            "selector: {app: web}, type: NodePort",
+            "trafficDistribution: PreferSameNode",
+            "type: ExternalName",
+        ]
     )
     return st.builds(
         service, st.just(name), st.sampled_from(["shop", "lab", "void"]), st.sampled_from(VIPS), spec
@@ -272,6 +157,11 @@ def a_slice(name: str) -> st.SearchStrategy[str]:
     return st.builds(
         endpoint_slice, st.just(name), st.sampled_from(["shop", "lab"]), st.sampled_from(IN_SLICES), pods
     )
+
+
+def a_host(name: str) -> st.SearchStrategy[str]:
+    gateways = st.sampled_from(["", "", ", gateway: node-2"])
+    return st.builds(host, st.just(name), st.sampled_from(["192.0.2.80", "192.0.2.1", "10.96.0.1"]), gateways)
 
 
 def often(slot: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -287,6 +177,8 @@ OBJECTS = (
     *(st.one_of(st.just(""), an_allocation(name)) for name in NODES[:2]),
     *(often(a_service(name)) for name in ("one", "two", "three")),
     *(st.one_of(st.just(""), a_slice(name)) for name in ("one", "two")),
+    *(st.one_of(st.just(""), a_host(name)) for name in ("client", "server")),
+    st.one_of(st.just(""), st.builds(on_host, st.just("proxy"), st.sampled_from(NODES))),
     st.sampled_from(["", "", "", "}"]),
 )
 WORLDS = st.tuples(*OBJECTS)

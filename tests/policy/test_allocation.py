@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import ip_address, ip_network
 from itertools import combinations
 from time import process_time
@@ -237,6 +238,17 @@ def test_addresses_are_unique_and_lie_in_a_block_of_the_pods_node(
     assert not any(
         a.network == b.network and a.block.overlaps(b.block) for a, b in combinations(found.blocks, 2)
     )
+
+
+@settings(deadline=None)
+@given(PODS)
+def test_local_addresses_are_shared_only_where_one_is_carried_or_a_block_is_full(bound: list[Bound]) -> None:
+    """The blocks here hold more addresses than there are pods, but for those of the small network."""
+    found = allocate(NETWORKS, bound, (), Ledger())
+    carried = {address for each in bound for address in each.pod.addresses}
+    used = Counter((each.node, address) for each in found.endpoints for address in each.addresses)
+    shared = {address for (_, address), times in used.items() if times > 1}
+    assert shared <= carried or any(each.network == "web" for each in bound)
 
 
 @settings(deadline=None)
