@@ -4,7 +4,7 @@ PYTHON ?= python3
 LAB ?= lab
 MANIFESTS ?= manifests/examples/quickstart.yaml
 QUIET := .ci/quiet
-PACKAGES := openvswitch-switch iproute2 ethtool iputils-ping procps python3-venv
+PACKAGES := openvswitch-switch iproute2 nftables ethtool iputils-ping procps python3-venv
 
 .PHONY: help lab lab-down test bench lint goldens docs clean deps venv ryu-venv
 

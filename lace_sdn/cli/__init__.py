@@ -18,6 +18,7 @@ VERBS: Final = {
     "compile": "Print the flow tables that manifests mean, or write them to files.",
     "controller": "Keep the switches of the nodes at what manifests mean.",
     "flows": "Show a switch's flows with the names of what they stand for.",
+    "host": "Keep a node's own network stack as its plan says.",
     "lab": "A cluster on this machine: nodes, pods and switches.",
     "matrix": "Print who may reach whom, from manifests alone.",
     "why": "Explain why a connection is allowed or denied, flow by flow.",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import socket
-import struct
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyroute2.netlink.exceptions import NetlinkError
 
 from lace_sdn.lab import LabError, netns
+from lace_sdn.node.checksum import disable_transmit_checksum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +32,6 @@ _BRIDGE = "underlay"
 _ONLINK = 4  # linux/rtnetlink.h: RTNH_F_ONLINK
 _NODAD = 2  # linux/if_addr.h: IFA_F_NODAD
 _PERMANENT = 0x80  # linux/neighbour.h: NUD_PERMANENT
-_SIOCETHTOOL = 0x8946
-_ETHTOOL_STXCSUM = 0x17
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +167,6 @@ def configure_pod(namespace: str, mac: str, addresses: Sequence[str]) -> None:
             )
             everything = "0.0.0.0/0" if family == socket.AF_INET else "::/0"
             route.route("replace", dst=everything, gateway=gateway, oif=index, family=family, flags=_ONLINK)
-
-
-def disable_transmit_checksum(device: str) -> None:
-    """What ``ethtool -K DEVICE tx off`` does, in the thread's namespace: conntrack in userspace sees whole checksums only."""
-    value = ctypes.create_string_buffer(struct.pack("=II", _ETHTOOL_STXCSUM, 0))
-    request = struct.pack("16sP16x", device.encode(), ctypes.addressof(value))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, _SIOCETHTOOL, request)
 
 
 def _set_device_options(device: str, *, with_ipv6: bool) -> None:
