@@ -13,7 +13,7 @@ from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, ETH_TYPE
 from lace_sdn.openflow.match import parse_mac
 from lace_sdn.openflow.simulator import Packet, Tcp
 from lace_sdn.openflow.simulator.packet import Ends, address_fields, port_fields
-from lace_sdn.pipeline.constants import GATEWAY_ETHER
+from lace_sdn.pipeline.constants import GATEWAY_ETHER, GATEWAY_PORT
 
 if TYPE_CHECKING:
     from conversation import Stage
@@ -114,7 +114,13 @@ def talk(stage: Stage, connection: Connection, client_port: int) -> Talk:
             break
         arrived.append(packet)
         packet, here = answer(received, flags), at
-    seen = frozenset(endpoint_at(stage, each) for journey in journeys for each in journey.deliveries)
+    seen = frozenset(
+        endpoint_at(stage, each)
+        for journey in journeys
+        for each in journey.deliveries
+        # To a network that may not use it a VIP is an address like any other, which the world outside may have.
+        if each.port != GATEWAY_PORT or not stage.may_leave(client, each.packet)
+    )
     whole = len(arrived) == WHOLE
     return Talk(
         reached,

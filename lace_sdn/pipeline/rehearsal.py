@@ -206,6 +206,8 @@ class Stage:
         expected = int(OUTWARD_SOURCES[source.version].network_address) + way.port
         if int(source) != expected or delivery.node != way.node:
             return nobody
+        if self.hosts[delivery.node].leads_inward(destination):
+            return nobody  # the node's stack lets nothing out of the bridge come back into it
         return self._underlay.get(destination) or name_of(destination, _called_port(delivery.packet))
 
     @cached_property

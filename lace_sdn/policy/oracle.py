@@ -169,6 +169,17 @@ def _why_not_meant(state: ClusterState, client: _Client, connection: Connection)
             network.name == client.network or network_verdict(state, client.network, network.name).allowed
         ):
             return f"for {client.name} {address} is an address of Network {network.name}"
+    return _why_not_back(state, address)
+
+
+def _why_not_back(state: ClusterState, address: Address) -> str:
+    """What the world outside reaches as a pod's address is none of its own: nobody leaves to come back in by it."""
+    for network in state.networks:
+        if any(address in subnet.prefix for subnet in network.subnets) and any(
+            source.is_external and network_verdict(state, source.name, network.name).allowed
+            for source in state.networks
+        ):
+            return f"{address} is an address of Network {network.name}, which the world outside reaches"
     return ""
 
 

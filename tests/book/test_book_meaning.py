@@ -45,6 +45,18 @@ NAMED_IN_THE_CONTRACT = {
     "udp-endpoint-removed",
     "large-service",
     "dual-stack-service",
+    "egress-to-internet",
+    "corp-inside-internet",
+    "egress-overlapping-networks",
+    "ingress-to-pods",
+    "nodeport-cluster",
+    "nodeport-local",
+    "nodeport-denied",
+    "service-only-from-outside",
+    "no-identity",
+    "back-doors",
+    "host-probe",
+    "api-server",
 }
 
 
