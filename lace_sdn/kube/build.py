@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lace_sdn.kube import decode
 from lace_sdn.kube.decode import in_order
-from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of
+from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of, report_contests
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
 from lace_sdn.kube.probes import report_hidden, report_unknown_ports
 from lace_sdn.kube.problems import Finding, one_of, quoted
@@ -53,6 +53,7 @@ def build(manifests: Manifests, known: Ledger) -> Built:
     pinned = tuple(_pinned(manifests, names, report))
     living = _living(manifests, pods, known)
     networks, keyed = _networks(manifests, living, report)
+    report_contests(networks, report)
     namespaces = _namespaces(manifests, (*pods, *on_host))
     binder = Binder(
         in_order(manifests, "NetworkBindingPolicy", decode.binding_policy),

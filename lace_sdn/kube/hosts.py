@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lace_sdn.kube import decode
+from lace_sdn.kube.endpoint_report import some
 from lace_sdn.kube.manifests import Identity
+from lace_sdn.kube.ownership import why_first
 from lace_sdn.kube.problems import Finding, one_of, quoted
 from lace_sdn.model.objects import HostPod
+from lace_sdn.policy.external import outside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lace_sdn.kube.manifests import Manifests
     from lace_sdn.kube.report import Report
-    from lace_sdn.model.objects import Address, ExternalHost, Node, Pod
+    from lace_sdn.model.objects import Address, ExternalHost, Network, Node, Pod
 
 
 def nodes_of(manifests: Manifests, report: Report) -> tuple[Node, ...]:
@@ -57,6 +61,21 @@ def external_hosts_of(
             owners |= dict.fromkeys(host.addresses, str(identity))
             hosts.append(replace(host, gateway=host.gateway or next(iter(names), "")))
     return tuple(hosts)
+
+
+def report_contests(networks: Sequence[Network], report: Report) -> None:
+    """External Networks with a prefix that another one has too and keeps."""
+    created = {network.name: network.created for network in networks}
+    lost: dict[str, list[str]] = defaultdict(list)
+    for prefix, keeper, loser in outside(networks).contests:
+        why = why_first(created[keeper], created[loser])
+        lost[loser].append(f'{prefix} is kept by Network "{keeper}" ({why})')
+    for network in networks:
+        if its := lost.get(network.name):
+            is_part = len(set(network.external_prefixes)) > len(its)
+            now = "its other prefixes stay its own" if is_part else "no address belongs to this Network"
+            message = f"{some(its)}; expected prefixes that no other external Network has; {now}"
+            report.not_ready(Identity("Network", "", network.name), "OverlappingPrefixes", message)
 
 
 def _taken(host: ExternalHost, owners: dict[Address, str]) -> Iterator[Finding]:

@@ -18,6 +18,11 @@ Data = dict[str, Any]
 METADATA_SERVICES: Final = ip_network("169.254.128.0/17")
 """The link-local addresses that may be hosts outside: clouds serve instance metadata there (169.254.169.254)."""
 
+_INSTEAD: Final = {
+    "169.254.0.0/16": f"expected one inside {METADATA_SERVICES}, where metadata services may be, or elsewhere",
+    "::ffff:0:0/96": "expected the IPv4 prefix itself",
+}
+
 
 def nobodys(prefix: Prefix) -> Prefix | None:
     """The reserved prefix that all of ``prefix`` lies in; None if it has an address that can be a host's."""
@@ -28,6 +33,14 @@ def nobodys(prefix: Prefix) -> Prefix | None:
 
 def _is_inside(inner: Prefix, outer: Prefix) -> bool:
     return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def external_prefix(path: Path, text: str) -> Iterator[Finding]:
+    """Why no address of the prefix can be a host's; one that merely contains reserved ones is fine, as 0.0.0.0/0."""
+    taken = nobodys(ip_network(text))
+    if taken:
+        expected = _INSTEAD.get(str(taken), "expected one where hosts are")
+        yield Finding(path, f"{quoted(text)} lies in {taken}, where no host of the underlay is", expected)
 
 
 def external_host(data: Data) -> Iterator[Finding]:

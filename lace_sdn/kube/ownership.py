@@ -51,7 +51,7 @@ def with_own_node_ports(asked: Iterable[Asked], report: Report) -> Mapping[Ident
             if keeper is each:
                 found[each.identity][protocol, int(port["port"])] = number
                 continue
-            whose = f"{_named(keeper, report)}, {_why_kept(keeper, each)}"
+            whose = f"{_named(keeper, report)}, which keeps it: {why_first(keeper.created, each.created)}"
             message = (
                 f"{field_path(path)} {protocol} {number} is the NodePort of {whose}; expected one of its own; "
                 "the port has no NodePort, its cluster IP is served as before"
@@ -85,7 +85,11 @@ def with_own_vips(asked: Iterable[Asked], state: ClusterState, report: Report) -
                     path, f'"{vip}" lies in {prefix}', "expected an address that no pod can have"
                 )
             elif keeper or vip in hosts:
-                whose = f"{_named(keeper, report)}, {_why_kept(keeper, each)}" if keeper else hosts[vip]
+                whose = (
+                    f"{_named(keeper, report)}, which keeps it: {why_first(keeper.created, each.created)}"
+                    if keeper
+                    else hosts[vip]
+                )
                 finding = Finding(
                     path, f'"{vip}" is the address of {whose}', "expected an address of its own"
                 )
@@ -110,10 +114,9 @@ def _named(asked: Asked, report: Report) -> str:
     return f"{asked.identity} ({place})" if place else str(asked.identity)
 
 
-def _why_kept(keeper: Asked, other: Asked) -> str:
-    """What puts ``keeper`` before ``other``."""
-    if keeper.created == other.created:
-        times = "both have one creationTimestamp" if keeper.created else "neither has a creationTimestamp"
-        return f"which keeps it: {times}, and its name sorts first"
-    why = "by creationTimestamp" if keeper.created else "for it has no creationTimestamp"
-    return f"which keeps it: it is older, {why}"
+def why_first(keeper: str, other: str) -> str:
+    """What puts one object before another, by when they were created; names decide between equals."""
+    if keeper == other:
+        times = "both have one creationTimestamp" if keeper else "neither has a creationTimestamp"
+        return f"{times}, and its name sorts first"
+    return f"it is older, {'by creationTimestamp' if keeper else 'for it has no creationTimestamp'}"

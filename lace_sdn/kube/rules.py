@@ -13,7 +13,7 @@ from lace_sdn.kube.problems import Finding, Path, quoted
 from lace_sdn.kube.service_rules import RESERVED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from lace_sdn.model.objects import Prefix
 
@@ -56,8 +56,22 @@ def _network(data: Data) -> Iterator[Finding]:
     for name, family in _SUBNETS:
         if name in spec:
             yield from _subnet(("spec", name), spec[name], family, kind)
-    for index, text in enumerate(spec.get("externalPrefixes", ())):
-        yield from _cidr(("spec", "externalPrefixes", index), text)
+    yield from _external_prefixes(spec.get("externalPrefixes", ()))
+
+
+def _external_prefixes(texts: Iterable[str]) -> Iterator[Finding]:
+    seen: dict[Prefix, str] = {}
+    for index, text in enumerate(texts):
+        path: Path = ("spec", "externalPrefixes", index)
+        if wrong := tuple(_cidr(path, text)):
+            yield from wrong
+            continue
+        prefix = ip_network(text)
+        yield from outside_rules.external_prefix(path, text)
+        if prefix in seen:
+            found = f"{quoted(text)} is there twice"
+            yield Finding(path, found, f"expected each prefix once ({quoted(seen[prefix])} stands before)")
+        seen[prefix] = text
 
 
 def _subnet(path: Path, subnet: Data, family: int, kind: str) -> Iterator[Finding]:

@@ -75,6 +75,8 @@ def _of_endpoints(state: ClusterState) -> Iterator[str]:
             yield f"the namespace of {endpoint.id} does not exist"
         yield from _of_addresses(state, endpoint)
     yield from _twice("address", ((each.network, it) for each in state.endpoints for it in each.addresses))
+    probed = [each for each in state.endpoints if each.probes]
+    yield from _twice("probed address", ((each.node, it) for each in probed for it in each.addresses))
     yield from _twice("MAC", ((each.network, each.mac) for each in state.endpoints))
 
 

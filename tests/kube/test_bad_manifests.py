@@ -12,6 +12,7 @@ import pytest
 from lace_sdn.kube.build import Built, build
 from lace_sdn.kube.manifests import read
 from lace_sdn.policy.ledger import Ledger
+from lace_sdn.policy.relations import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +23,11 @@ OF_SERVICES = [case for case in CASES if case.startswith("service-")]
 
 
 def said(built: Built) -> str:
-    """All problems and conditions, one a line."""
+    """All problems, and conditions of objects and of what policies lose, one a line."""
     problems = [f"{problem}\n" for problem in built.problems]
     conditions = [
         f"{each.kind} {each.name}: {each.type}={each.status} {each.reason}: {each.message}\n"
-        for each in built.conditions
+        for each in (*built.conditions, *resolve(built.state).conditions)
     ]
     return "".join(problems + conditions)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lace_sdn.kube.outside_rules import METADATA_SERVICES
 from lace_sdn.kube.schemas import GROUP_VERSION, custom_resource_definitions, kinds
+from lace_sdn.policy.external import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,3 +107,14 @@ def test_what_must_not_change_has_a_rule(kind: str) -> None:
 def test_our_kinds_refuse_unknown_fields_everywhere(kind: str) -> None:
     schema = kinds()[GROUP_VERSION, kind].schema
     assert all(part["additionalProperties"] is False for part in parts(schema) if "properties" in part)
+
+
+def test_external_prefixes_are_refused_where_no_host_can_be() -> None:
+    """The rule lists what the code does, but for IPv4-mapped prefixes, which CEL takes for no CIDR."""
+    prefixes = schema_of("Network")["properties"]["spec"]["properties"]["externalPrefixes"]
+    (rule,) = (
+        each["rule"] for each in prefixes["items"]["x-kubernetes-validations"] if "taken" in each["rule"]
+    )
+    allowed, *reserved = re.findall(r"'([0-9a-f.:]+/[0-9]+)'", rule)
+    assert allowed == str(METADATA_SERVICES)
+    assert reserved == [str(each) for each in NOBODY if str(each) != "::ffff:0:0/96"]

@@ -42,7 +42,7 @@ def pod(namespace: str, name: str, node: str, uid: str = "", address: str = "") 
     return (
         f"apiVersion: v1\nkind: Pod\n"
         f"metadata: {{name: {name}, namespace: {namespace}, uid: '{uid}', labels: {{app: web}}}}\n"
-        f"spec: {{nodeName: {node}}}\n{status}---\n"
+        f"spec: {{nodeName: {node}, containers: [{{livenessProbe: {{tcpSocket: {{port: 80}}}}}}]}}\n{status}---\n"
     )
 
 
