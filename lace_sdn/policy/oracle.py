@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from lace_sdn.model.objects import Protocol
+from lace_sdn.policy.connection import Connection, Verdict
 from lace_sdn.policy.ends import (
     NODE_PREFIX,
     SERVICE_PREFIX,
@@ -18,53 +19,27 @@ from lace_sdn.policy.ends import (
     name_of,
     underlay_names,
 )
-from lace_sdn.policy.external import NOBODY
+from lace_sdn.policy.oracle_networks import external_network, network_verdict
 from lace_sdn.policy.selection import selects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Address, Backend, Network, Prefix, Service, ServicePort
+    from lace_sdn.model.objects import Address, Backend, Service, ServicePort
+
+__all__ = [
+    "Connection",
+    "Verdict",
+    "external_network",
+    "network_verdict",
+    "node_port",
+    "service_access",
+    "verdict",
+]
 
 TUNNELS_PORT: Final = 6081
 """UDP: of Geneve (RFC 8926). Nobody in a network speaks to the ends of tunnels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A connection that ``source`` would start. ``port``: 1..65535, 0 for ICMP. ``family``: 4 or 6.
-
-    Ends: a pod by ``namespace/name``, ``host NAME``, ``node NAME``; as a destination also ``service NAMESPACE/NAME`` for the
-    VIP of a Service. The ports of a ``node`` are the NodePorts of Services, and those of its own processes.
-    """
-
-    source: str
-    destination: str
-    protocol: Protocol
-    port: int
-    family: int = 4
-
-    @property
-    def service(self) -> str:
-        """``NAMESPACE/NAME`` of the Service whose VIP is called; "" otherwise."""
-        is_service = self.destination.startswith(SERVICE_PREFIX)
-        return self.destination.removeprefix(SERVICE_PREFIX) if is_service else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """``policy``: the policy that allows it, "" if none is needed or none does.
-
-    ``is_rejected``: a connection that is not allowed is answered at once, by a reset or "port unreachable"; otherwise
-    there is silence. ``backends``: who may answer, ends by name (``ADDRESS:PORT`` for what is no end known here).
-    """
-
-    allowed: bool
-    reason: str
-    policy: str = ""
-    is_rejected: bool = False
-    backends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +81,6 @@ def _network_of(state: ClusterState, name: str, family: int) -> str:
         return state.endpoint_by_id[name].network
     address = next(each for each in addresses_of(state, name) if each.version == family)
     return external_network(state, address)
-
-
-def external_network(state: ClusterState, address: Address) -> str:
-    """The external network that an underlay address belongs to: longest prefix, then the older; "" for none."""
-    nobody = [(prefix.prefixlen, "") for prefix in NOBODY if address in prefix]
-    theirs = [
-        (prefix.prefixlen, network.name)
-        for network in sorted(state.networks, key=lambda each: (each.created, each.name), reverse=True)
-        for prefix in network.external_prefixes
-        if address in prefix
-    ]
-    # The last of the longest counts: the oldest, or nobody.
-    longest = max((length for length, _ in theirs + nobody), default=0)
-    return next((name for length, name in reversed(theirs + nobody) if length == longest), "")
 
 
 def _direct_verdict(state: ClusterState, client: _Client, connection: Connection) -> Verdict:
@@ -334,84 +295,3 @@ def _near(state: ClusterState, node: str, usable: Sequence[Backend]) -> list[Bac
 
 def _name(backend: Backend) -> str:
     return backend.pod or name_of(backend.address, backend.port)
-
-
-def network_verdict(state: ClusterState, source_name: str, destination_name: str) -> Verdict:
-    """Whether endpoints of one network may start connections to those of another one."""
-    source, destination = state.network_by_name[source_name], state.network_by_name[destination_name]
-    policy = _relating_policy(state, source, destination)
-    if policy is None:
-        return Verdict(allowed=False, reason=f"no policy relates {source_name} to {destination_name}")
-    winner = _winner_over(state, source, destination)
-    if winner is not None:
-        return Verdict(
-            allowed=False,
-            reason=f"{destination_name} overlaps {winner}, which {source_name} reaches already (policy {policy[1]} lost)",
-        )
-    return Verdict(
-        allowed=True,
-        reason=f"NetworkRoutingPolicy {policy[1]} relates {source_name} to {destination_name}",
-        policy=policy[1],
-    )
-
-
-def _relating_policy(state: ClusterState, source: Network, destination: Network) -> tuple[str, str] | None:
-    """(created, name) of the oldest policy that relates the two; two external networks are never related."""
-    if source.is_external and destination.is_external:
-        return None
-    return min(
-        (
-            (policy.created, policy.name)
-            for policy in state.routing_policies
-            if selects(policy.source, source) and selects(policy.destination, destination)
-        ),
-        default=None,
-    )
-
-
-def _winner_over(state: ClusterState, source: Network, destination: Network) -> str | None:
-    """The network whose prefix keeps ``destination`` from being routed for ``source``: itself, or one with precedence."""
-    if _clash(state, source, destination):
-        return source.name
-    related = [
-        (_relating_policy(state, source, other), other) for other in state.networks if other is not source
-    ]
-    in_order = sorted(
-        ((policy, other) for policy, other in related if policy is not None),
-        key=lambda pair: (pair[0], pair[1].name),
-    )
-    routed = [source]
-    for _, other in in_order:
-        winner = next((held for held in routed if _clash(state, held, other)), None)
-        if other is destination:
-            return winner.name if winner else None
-        if winner is None:
-            routed.append(other)
-    return None
-
-
-def _clash(state: ClusterState, one: Network, other: Network) -> bool:
-    return any(
-        _ambiguous(one, mine, other, theirs) for mine in _kept(state, one) for theirs in _kept(state, other)
-    )
-
-
-def _kept(state: ClusterState, network: Network) -> list[Prefix]:
-    """Its prefixes, without those that an older external network has too."""
-    older = {
-        prefix
-        for each in state.networks
-        if (each.created, each.name) < (network.created, network.name)
-        for prefix in each.external_prefixes
-    }
-    return [each for each in network.prefixes if not network.is_external or each not in older]
-
-
-def _ambiguous(one: Network, mine: Prefix, other: Network, theirs: Prefix) -> bool:
-    """Overlap of pod networks; an external prefix equal to or inside a pod prefix."""
-    if mine.version != theirs.version or not mine.overlaps(theirs) or (one.is_external and other.is_external):
-        return False
-    if not one.is_external and not other.is_external:
-        return True
-    outside, pods = (mine, theirs) if one.is_external else (theirs, mine)
-    return outside.prefixlen >= pods.prefixlen
