@@ -16,7 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from lace_sdn.node import NodeError, Outcome, nft, sysctl
 from lace_sdn.node.files import PlanFile, write_status
 from lace_sdn.node.nft import NftTable
-from lace_sdn.node.routing import Routing
+from lace_sdn.node.routing import MISSING, Routing
 from lace_sdn.pipeline.constants import GATEWAY_INTERFACE
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 LOOK = 0.2
 """The plan's file and the interface's index are looked at this often; it costs two system calls."""
 NFT_INTERVAL = 5.0
+SHOWN = 20
+"""Problems at most in the status and the log: one cause may have thousands."""
 SHARE = 20
 """Reading the host back takes a twentieth of the time at most, however many routes there are."""
 
@@ -94,11 +96,13 @@ class Agent:
             self._table_due = started
         elif former == self._interface and started < self._due:
             return
-        self._pass(started)
-        now = time.monotonic()
-        self._due = started + max(self._settings.interval, SHARE * (now - started))
+        has_changed = self._pass(started)
+        took = time.monotonic() - started
+        # What was just written is looked at again soon.
+        self._due = started + took + max(self._settings.interval, took if has_changed else SHARE * took)
 
-    def _pass(self, started: float) -> None:
+    def _pass(self, started: float) -> bool:
+        """Look at the whole host once; whether anything was written."""
         outcome = Outcome()
         program = self._plan.program
         if program is not None:
@@ -107,15 +111,21 @@ class Agent:
             except (NetlinkError, OSError) as error:
                 outcome.problems.append(f"the host changed under our hands, or refuses to be read: {error}")
             except Exception as error:
-                # A fault of ours must not end what keeps the node in order: said loudly, tried again.
-                log.exception("could not be brought to the plan, what is in force stays")
-                outcome.problems.append(f"fault in lace-sdn host: {error!r}")
+                # A fault of ours must not end what keeps the node in order: said loudly, once, and tried again.
+                text = f"fault in lace-sdn host: {error!r}; what is in force stays"
+                outcome.problems.append(text)
+                if text not in self._said:
+                    log.exception("could not be brought to the plan")
+        if _interface() != self._interface:
+            # It went away under our hands: one reason for whatever was refused.
+            outcome.problems = [MISSING]
         is_in_force = program is not None and not outcome.problems
         self._tell_changes(outcome)
         self._settled = (self._plan.digest, self._interface) if is_in_force else None
         if self._plan.problem:
             outcome.problems.insert(0, f"{self._plan.problem}; the last good state stays")
         self._tell(self._plan.digest if is_in_force else "", outcome.problems)
+        return bool(outcome.changes)
 
     def _keep(self, program: HostProgram, outcome: Outcome, started: float) -> None:
         """The guards of the table first, then the ways that they guard."""
@@ -144,6 +154,8 @@ class Agent:
 
     def _tell(self, digest: str, problems: list[str]) -> None:
         """Each problem once for as long as it lasts."""
+        if len(problems) > SHOWN:
+            problems = [*problems[: SHOWN - 1], f"and {len(problems) - SHOWN + 1} more"]
         try:
             write_status(self._settings.status, digest, problems)
         except OSError as error:

@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from lace_sdn.node.ruleset import PROTOCOL_NUMBER
 from lace_sdn.pipeline.host import HostProgram
 
 if TYPE_CHECKING:
@@ -64,9 +65,10 @@ def parse_plan(text: bytes) -> tuple[HostProgram, str]:
         raise TypeError(f'"digest" is {digest!r}; expected a text')
     program = HostProgram.from_json(value["host"])
     for port in program.node_ports:
-        if port.version not in {4, 6} or not 0 < port.number <= 0xFFFF:
+        is_known = port.version in {4, 6} and port.protocol in PROTOCOL_NUMBER
+        if not is_known or not 0 < port.number <= 0xFFFF:
             raise ValueError(
-                f"node port {list(port)!r}; expected IP version 4 or 6, a protocol and a number of 1..65535"
+                f"node port {list(port)!r}; expected IP version 4 or 6, TCP, UDP or SCTP, and a number of 1..65535"
             )
     return program, digest
 

@@ -22,7 +22,7 @@ TABLE: Final = "lace-sdn"
 GENEVE_PORT: Final = 6081
 
 _PAYLOAD: Final = {4: "ip", 6: "ip6"}
-_PROTOCOL_NUMBER: Final = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
+PROTOCOL_NUMBER: Final = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
 """In numbers, because nft takes the names from /etc/protocols, which a small image does not have."""
 _ESTABLISHED, _RELATED = 2, 4
 """nft's bits of ``ct state``: with ``--numeric`` they are listed so."""
@@ -88,7 +88,7 @@ def _sets(program: HostProgram) -> Iterator[Json]:
         addresses = [str(each) for each in program.addresses if each.version == version]
         yield _set(f"addresses{version}", kind, sorted(set(addresses)))
         ports = {
-            (_PROTOCOL_NUMBER[each.protocol], each.number)
+            (PROTOCOL_NUMBER[each.protocol], each.number)
             for each in program.node_ports
             if each.version == version
         }
