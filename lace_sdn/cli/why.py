@@ -13,16 +13,15 @@ from lace_sdn.cli.running_lab import LAB, running
 from lace_sdn.cli.source import EXISTING, known, ledger_of, silently_built
 from lace_sdn.pipeline.rehearsal import Stage
 from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
-from lace_sdn.policy.ends import SERVICE_PREFIX
+from lace_sdn.policy.ends import HOST_PREFIX, NODE_PREFIX, SERVICE_PREFIX, addresses_of, is_outside
 from lace_sdn.policy.oracle import Connection, verdict
 from lace_sdn.policy.reachability import parse_probe, probe_name, shared_families
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Address, Endpoint
     from lace_sdn.openflow.simulator import Step
     from lace_sdn.openflow.simulator.fabric import Journey, Passage
     from lace_sdn.pipeline.rehearsal import Rehearsal
@@ -44,10 +43,11 @@ DENIED = 1
 @click.option("--flows", "with_flows", is_flag=True, help="Print the flows themselves too.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(**options: Any) -> None:
-    """Say whether pod FROM may connect to TO, why, and which flows decide it.
+    """Say whether FROM may connect to TO, why, and which flows decide it.
 
-    FROM is a pod, namespace/name; TO another one, or service/namespace/name; PROTO/PORT is tcp/8080, udp/53 or icmp. The verdict comes from the objects alone, the
-    way from the flow tables, in which the first packet and the answer are simulated. Exit status 0 allowed, 1 denied.
+    FROM is a pod, namespace/name, or node/NAME or host/NAME (an ExternalHost); TO another one, or service/namespace/name;
+    PROTO/PORT is tcp/8080, udp/53 or icmp. The verdict comes from the objects alone, the way from the flow tables, in which
+    the first packet and the answer are simulated. Exit status 0 allowed, 1 denied.
 
     With --lab the objects are those that the lab holds, and the flows those that are compiled from them; no switch is
     asked. What a switch holds, lace-sdn flows shows; what real packets do, lace-sdn lab probe.
@@ -55,6 +55,7 @@ def command(**options: Any) -> None:
     \b
     lace-sdn why shop/web-0 db/db-0 tcp/5432 -f flows/one-way-peering
     lace-sdn why desk/pod-1 service/vault/api tcp/443 -f flows/service-only
+    lace-sdn why host/web node/node1 tcp/30080 -f flows/nodeport-cluster
     """  # noqa: D301 - click wants the character itself
     state = _state(options["manifests"], options["lab"])
     connection = _connection(state, options)
@@ -82,40 +83,46 @@ def _state(manifests: Path | None, lab: str | None) -> ClusterState:
 
 
 def _connection(state: ClusterState, options: dict[str, Any]) -> Connection:
-    source = _endpoint(state, options["source"])
-    destination, addresses = _destination(state, options["destination"])
-    if destination == source.id:
-        raise click.UsageError(f"{source.id} to itself never leaves the pod")
+    source = _end_named(state, options["source"])
+    destination = _end_named(state, options["destination"], is_destination=True)
+    if destination == source and not is_outside(source):
+        raise click.UsageError(f"{source} to itself never leaves the pod")
+    if is_outside(source) and destination.startswith(HOST_PREFIX):
+        raise click.UsageError(
+            f"{source} to {destination}: what goes on outside the cluster is not asked here"
+        )
     try:
         protocol, port = parse_probe(options["probe"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    families = shared_families(source.addresses, addresses)
+    families = shared_families(addresses_of(state, source), addresses_of(state, destination))
     asked = int(options["family"]) if options["family"] else next(iter(families), 4)
     if asked not in families:
         which = f"IPv{asked}" if families else "IP"
         raise click.ClickException(
-            f"{source.id} and {destination} have no {which} addresses in common: they cannot connect"
+            f"{source} and {destination} have no {which} addresses in common: they cannot connect"
         )
-    return Connection(source.id, destination, protocol, port, asked)
+    return Connection(source, destination, protocol, port, asked)
 
 
-def _destination(state: ClusterState, text: str) -> tuple[str, tuple[Address, ...]]:
-    """A pod, or a Service written ``service NAMESPACE/NAME`` or ``service/NAMESPACE/NAME``: its name, and its addresses."""
-    word, name = text[: len(SERVICE_PREFIX) - 1], text[len(SERVICE_PREFIX) :]
-    if word != SERVICE_PREFIX.strip() or text[len(word) : len(word) + 1] not in (" ", "/"):
-        endpoint = _endpoint(state, text)
-        return endpoint.id, endpoint.addresses
-    service = state.service_by_id.get(name)
-    if service is None:
-        raise click.UsageError(f"no Service {name!r} with a VIP; {known(name, state.service_by_id)}")
-    return SERVICE_PREFIX + service.id, service.vips
-
-
-def _endpoint(state: ClusterState, name: str) -> Endpoint:
-    if name not in state.endpoint_by_id:
-        raise click.UsageError(f"no pod {name!r} with a network; {known(name, state.endpoint_by_id)}")
-    return state.endpoint_by_id[name]
+def _end_named(state: ClusterState, text: str, *, is_destination: bool = False) -> str:
+    """The end that is written ``namespace/name``, or ``KIND NAME`` or ``KIND/NAME`` with a kind that is no namespace here."""
+    kinds: dict[str, tuple[str, Collection[str]]] = {
+        HOST_PREFIX: ("ExternalHost", state.external_host_by_name),
+        NODE_PREFIX: ("Node", state.node_by_name),
+    }
+    if is_destination:
+        kinds[SERVICE_PREFIX] = ("Service with a VIP", state.service_by_id)
+    for prefix, (kind, there) in kinds.items():
+        word, name = text[: len(prefix) - 1], text[len(prefix) :]
+        is_of_kind = word == prefix.strip() and text[len(word) : len(prefix)] in (" ", "/")
+        if is_of_kind and text not in state.endpoint_by_id:
+            if name not in there:
+                raise click.UsageError(f"no {kind} {name!r}; {known(name, there)}")
+            return prefix + name
+    if text not in state.endpoint_by_id:
+        raise click.UsageError(f"no pod {text!r} with a network; {known(text, state.endpoint_by_id)}")
+    return text
 
 
 def _show(
@@ -129,7 +136,7 @@ def _show(
     head = f"{connection.source} -> {connection.destination} {probe} over IPv{connection.family}: "
     console.print(Text.assemble(head, (word, style)))
     console.print(f"  {answer.reason}")
-    if connection.service and answer.allowed:
+    if answer.backends not in ((), (connection.destination,)):
         console.print(f"  spread over {', '.join(answer.backends)}; shown is one of them")
     if is_lab:
         console.print("  through the flows that are compiled from the lab's objects:")
@@ -143,10 +150,14 @@ def _show(
 def _arrival(connection: Connection, rehearsal: Rehearsal) -> str:
     if rehearsal.is_rejected:
         return "goes to the controller, which answers with a reset, or ICMP port unreachable"
-    seen = rehearsal.reached if connection.service else ", ".join(rehearsal.seen_by)
+    seen = rehearsal.reached or ", ".join(rehearsal.seen_by)
     if not seen:
-        return _end(rehearsal.request)
-    is_meant = connection.service or connection.destination in rehearsal.seen_by
+        return (
+            _end(rehearsal.request)
+            if rehearsal.request.passages
+            else "the node's own routes do not lead it into the bridge"
+        )
+    is_meant = rehearsal.reached or connection.destination in rehearsal.seen_by
     return f"arrives at {seen}" + ("" if is_meant else ": for this source the address means that pod")
 
 
@@ -182,11 +193,11 @@ def _as_json(connection: Connection, answer: Verdict, rehearsal: Rehearsal) -> d
         "family": connection.family,
         "allowed": answer.allowed,
         "rejected": answer.is_rejected,
-        "backends": list(answer.backends) if connection.service else None,
+        "backends": list(answer.backends) if answer.backends not in ((), (connection.destination,)) else None,
         "reason": answer.reason,
         "policy": answer.policy or None,
         "arrives_at": list(rehearsal.seen_by),
-        "stops": None if rehearsal.seen_by else _end(rehearsal.request),
+        "stops": None if rehearsal.seen_by or not rehearsal.request.passages else _end(rehearsal.request),
         "request": list(_steps(rehearsal.request)),
         "answer": list(_steps(rehearsal.answer)) if rehearsal.answer else None,
     }
