@@ -77,8 +77,8 @@ def allocate(
         for network in networks
         if not network.is_external
     ]
-    waiting = [space.keep() for space in spaces]
-    for space, pods in zip(spaces, waiting, strict=True):
+    waiting = {space.network.name: (space, space.keep()) for space in spaces}
+    for _, (space, pods) in sorted(waiting.items()):
         space.give(pods)
     return _allocated(networks, spaces, known)
 
