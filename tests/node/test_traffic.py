@@ -131,6 +131,14 @@ def test_the_host_s_own_longer_route_wins(kept: Site, version: int) -> None:
         pass
 
 
+def test_a_strict_reverse_path_filter_does_not_part_host_and_bridge(kept: Site) -> None:
+    """Also where the host's own way to the sender is another one: ``lace-gw0`` is loose (RFC 3704 section 2.4)."""
+    kept.on_node(f"ip route add {POD[4]}/32 via {WORLD[4]}")
+    with kept.listen(kept.node, NODE[4], 5000, socket.SOCK_DGRAM) as listener:
+        kept.send(kept.bridge, POD[4], NODE[4], 5000, b"word")
+        assert listener.recv(16) == b"word"
+
+
 @FAMILIES
 def test_the_world_cannot_use_a_pod_s_inner_address(kept: Site, version: int) -> None:
     with kept.listen(kept.node, NODE[version], 5000, socket.SOCK_DGRAM) as listener:
