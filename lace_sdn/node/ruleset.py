@@ -24,7 +24,7 @@ GENEVE_PORT: Final = 6081
 _PAYLOAD: Final = {4: "ip", 6: "ip6"}
 PROTOCOL_NUMBER: Final = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
 """In numbers, because nft takes the names from /etc/protocols, which a small image does not have."""
-_ESTABLISHED, _RELATED = 2, 4
+_ESTABLISHED, _RELATED, _NEW = 2, 4, 8
 """nft's bits of ``ct state``: with ``--numeric`` they are listed so."""
 
 _BASE_CHAINS: Final = (
@@ -185,6 +185,10 @@ def _node_ports(*where: Json) -> Iterator[tuple[str, list[Json]]]:
 def _forward() -> Iterator[tuple[str, list[Json]]]:
     yield "the bridge knows its own ways", [_FROM_BRIDGE, _to(GATEWAY_INTERFACE), *_DROP]
     yield "pods must not speak to tunnel ends", [_FROM_BRIDGE, _GENEVE, *_DROP]
+    new = _match({"ct": {"key": "state"}}, _NEW, "in")
+    for version in _PAYLOAD:
+        routed = _address(version, "daddr", f"@routes{version}")
+        yield "the way out is no way to pods", [_FROM_BRIDGE, new, routed, *_DROP]
     yield "not into the bridge", [_TO_ELSEWHERE, {"accept": None}]
     replies = _match({"ct": {"key": "state"}}, [_ESTABLISHED, _RELATED], "in")
     yield "what belongs to a known connection", [replies, {"accept": None}]
