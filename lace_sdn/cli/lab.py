@@ -17,6 +17,7 @@ from lace_sdn.lab import LabError, agent_client, cluster, control, desired, netn
 from lace_sdn.lab.concern import FAULTS, in_words
 from lace_sdn.lab.names import Lab
 from lace_sdn.lab.switches import Switch
+from lace_sdn.policy.ends import HOST_PREFIX
 from lace_sdn.policy.reachability import intended
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _on_a_lab(command: Command) -> Command:
 
 @click.group
 def lab() -> None:
-    """A cluster on this machine: each node a network namespace with its own Open vSwitch, each pod a namespace.
+    """A cluster on this machine: each node a network namespace with its own Open vSwitch, each pod and each host a namespace.
 
     Needs root; changes nothing outside its own namespaces and /run/lace-sdn/NAME.
     """
@@ -98,7 +99,7 @@ def apply(its: Lab, source: Path, *, probe: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines: every connection, intended and found.")
 @_on_a_lab
 def probe(its: Lab, *, as_json: bool) -> None:
-    """Try every pod to every pod's declared ports and ICMP with real packets, and compare with what is intended.
+    """Try every connection between pods, Services, hosts and nodes with real packets, and compare with what is intended.
 
     A packet is judged where it arrives, not only by its answer. Exit status 1 if anything is not as intended.
     """
@@ -112,17 +113,27 @@ def probe(its: Lab, *, as_json: bool) -> None:
 
 
 @lab.command(name="exec", context_settings=_RUNS_PROGRAMS)
-@click.argument("pod")
+@click.argument("place", metavar="POD | host NAME")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @_on_a_lab
-def execute(its: Lab, pod: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND inside a pod (namespace/name) with its network; its exit status is passed on."""
-    desired.live(its)
-    _one_of(pod, pods.recorded(its), "pod", its)
-    _become(
-        netns.command_with_sys(its.pod_namespace(pod), *_without_dashes(command)),
-        processes.marked(its.pod(pod)),
-    )
+def execute(its: Lab, place: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND inside a pod (namespace/name), or in a host outside the cluster (host NAME), with its network.
+
+    Its exit status is passed on.
+    """
+    state = desired.live(its).state
+    name, command = _named(place, command)
+    if name.startswith(HOST_PREFIX):
+        known = [HOST_PREFIX + host for host in state.external_host_by_name]
+        _one_of(name, known, "host", its)
+        namespace = its.host_namespace(name.removeprefix(HOST_PREFIX))
+        mark = its.host_mark(namespace)
+    else:
+        _one_of(name, pods.recorded(its), "pod", its)
+        namespace, mark = its.pod_namespace(name), its.pod(name)
+    if not netns.exists(namespace):
+        raise LabError(f"{name} is not there; `lace-sdn lab up` completes the lab")
+    _become(netns.command_with_sys(namespace, *command), processes.marked(mark))
 
 
 @lab.command(context_settings=_RUNS_PROGRAMS)
@@ -146,7 +157,7 @@ def node(its: Lab, node: str, command: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @_on_a_lab
 def status(its: Lab, *, as_json: bool) -> None:
-    """Show nodes, pods and processes, and whether everything is programmed. Exit status 1 if it is not."""
+    """Show nodes, hosts, pods and processes, and whether everything is programmed. Exit status 1 if it is not."""
     now = lab_view.status_of(its, desired.live(its))
     if as_json:
         click.echo(json.dumps(now, indent=1))
@@ -161,7 +172,7 @@ def status(its: Lab, *, as_json: bool) -> None:
 @click.option("-n", "--lines", default=20, show_default=True, help="Lines of each log to begin with.")
 @_on_a_lab
 def logs(its: Lab, *, follow: bool, lines: int) -> None:
-    """Print the logs of controller, agent and switches."""
+    """Print the logs of controller, agent, switches and the agents of the nodes' own network stacks."""
     desired.live(its)
     files = [control.log(its), agent_client.log(its), *sorted(its.nodes.glob("*/*.log"))]
     paths = [str(path) for path in files if path.exists()]
@@ -218,6 +229,16 @@ def _one_of(name: str, known: Iterable[str], what: str, its: Lab) -> None:
     close = get_close_matches(name, names, n=1)
     hint = f'did you mean "{close[0]}"? ' if close else ""
     raise LabError(f'no {what} "{name}" in lab "{its.name}"; {hint}there are: {", ".join(names) or "none"}')
+
+
+def _named(place: str, command: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """``host NAME`` may be one word or two; a pod's name has a slash, so it is no pod. Raises UsageError without a command."""
+    if place == HOST_PREFIX.strip():
+        place, command = f"{HOST_PREFIX}{command[0]}", command[1:]
+    command = _without_dashes(command) if command else ()
+    if not command:
+        raise click.UsageError(f"{place}: what is to be run there? For example: -- ip address")
+    return place, command
 
 
 def _without_dashes(command: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from lace_sdn.cli.matrix_view import Matrices, connection_name
 from lace_sdn.kube.generation import generation
-from lace_sdn.lab import agent_client, control, pods, reach
+from lace_sdn.lab import agent_client, control, hosts, pods, reach, stacks
 from lace_sdn.lab.switches import Switch
 from lace_sdn.policy.reachability import probe_name
 
@@ -133,6 +133,9 @@ def print_next_steps(its: Lab, source: Path, state: ClusterState) -> None:
     if state.endpoints:
         pod = state.endpoints[0].id
         steps.append((f"{program} lab exec{name} {pod} -- ip address", "a command inside a pod"))
+    if state.external_hosts:
+        host = state.external_hosts[0].name
+        steps.append((f"{program} lab exec{name} host {host} -- ip route", "a command outside the cluster"))
     steps.append(("make lab-down" if not name else f"{program} lab down{name}", "remove it all"))
     click.echo("\nTry next:")
     for command, why in steps:
@@ -140,7 +143,7 @@ def print_next_steps(its: Lab, source: Path, state: ClusterState) -> None:
 
 
 def status_of(its: Lab, built: Built) -> dict[str, Any]:
-    """Nodes, pods and processes of a lab, as they are."""
+    """Nodes, hosts, pods and processes of a lab, as they are."""
     said = control.status(its)
     confirmed = said.get("nodes", {})
     is_current = said.get("generation") == generation(its.manifests)
@@ -151,8 +154,18 @@ def status_of(its: Lab, built: Built) -> dict[str, Any]:
             "switch": Switch(its, node.name).is_running(),
             "programmed": is_current and confirmed.get(node.name, {}).get("programmed", False),
             "flows": confirmed.get(node.name, {}).get("flows", 0),
+            "host_agent": stacks.is_running(its, node.name),
+            "host_problem": stacks.lacking(its, node.name),
         }
         for node in built.state.nodes
+    }
+    its_hosts = {
+        host.name: {
+            "addresses": [str(address) for address in host.addresses],
+            "gateway": host.gateway,
+            "attached": hosts.is_whole(its, host.name),
+        }
+        for host in built.state.external_hosts
     }
     its_pods = {
         endpoint.id: {
@@ -168,9 +181,12 @@ def status_of(its: Lab, built: Built) -> dict[str, Any]:
     alive = {"controller": control.is_running(its), "agent": agent_client.is_running(its)}
     return {
         "name": its.name,
-        "programmed": all(each["programmed"] for each in [*nodes.values(), *its_pods.values()]),
+        "programmed": all(each["programmed"] for each in [*nodes.values(), *its_pods.values()])
+        and all(each["host_agent"] and not each["host_problem"] for each in nodes.values())
+        and all(each["attached"] for each in its_hosts.values()),
         "processes": alive,
         "nodes": nodes,
+        "hosts": its_hosts,
         "pods": its_pods,
         "problems": [str(problem) for problem in built.problems],
         "conditions": [condition_line(each) for each in built.conditions if not each.status],
@@ -180,26 +196,50 @@ def status_of(its: Lab, built: Built) -> dict[str, Any]:
 def print_status(now: Mapping[str, Any]) -> None:
     """``status_of`` as tables."""
     console = output()
-    nodes = _table("node", "addresses", "switch", "programmed", "flows")
+    console.print(_nodes_table(now["nodes"]))
+    if now["hosts"]:
+        console.print(_hosts_table(now["hosts"]))
+    console.print(_pods_table(now["pods"]))
     for name, node in now["nodes"].items():
-        nodes.add_row(
-            name,
-            " ".join(node["addresses"]),
-            _word(node["switch"], "running", "down"),
-            _word(node["programmed"], "yes", "no"),
-            str(node["flows"]),
-        )
-    its_pods = _table("pod", "node", "network", "addresses", "attached", "programmed")
-    for name, pod in now["pods"].items():
-        words = (_word(pod[state], "yes", "no") for state in ("attached", "programmed"))
-        its_pods.add_row(name, pod["node"], pod["network"], " ".join(pod["addresses"]), *words)
-    console.print(nodes, its_pods)
+        if node["host_problem"]:
+            console.print(f"{name}: own stack: {node['host_problem']}", style="red", markup=False)
     for process, is_alive in now["processes"].items():
         console.print(f"{process}: {_word(is_alive, 'running', 'down')}")
     for problem in now["problems"]:
         console.print(problem, style="red", markup=False)
     for condition in now["conditions"]:
         console.print(condition, style="yellow", markup=False)
+
+
+def _nodes_table(nodes: Mapping[str, Any]) -> Table:
+    table = _table("node", "addresses", "switch", "programmed", "flows", "host agent", "own stack")
+    for name, node in nodes.items():
+        table.add_row(
+            name,
+            " ".join(node["addresses"]),
+            _word(node["switch"], "running", "down"),
+            _word(node["programmed"], "yes", "no"),
+            str(node["flows"]),
+            _word(node["host_agent"], "running", "down"),
+            _word(not node["host_problem"], "as planned", "not as planned"),
+        )
+    return table
+
+
+def _hosts_table(its_hosts: Mapping[str, Any]) -> Table:
+    table = _table("host", "addresses", "gateway", "attached")
+    for name, host in its_hosts.items():
+        attached = _word(host["attached"], "yes", "no")
+        table.add_row(name, " ".join(host["addresses"]), host["gateway"] or "none", attached)
+    return table
+
+
+def _pods_table(its_pods: Mapping[str, Any]) -> Table:
+    table = _table("pod", "node", "network", "addresses", "attached", "programmed")
+    for name, pod in its_pods.items():
+        words = (_word(pod[state], "yes", "no") for state in ("attached", "programmed"))
+        table.add_row(name, pod["node"], pod["network"], " ".join(pod["addresses"]), *words)
+    return table
 
 
 def condition_line(condition: Condition) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lace_sdn.model.cluster import ClusterState
+    from lace_sdn.policy.oracle import Connection, Verdict
 
 
 @click.command
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     "--json", "as_json", is_flag=True, help="For machines: every connection with its verdict and reason."
 )
 def command(source: Path, *, as_json: bool) -> None:
-    """Print which pod may start connections to which pod and Service: intended, from the manifests alone.
+    """Print which pod, host and node may start connections to which, and to which Service: intended, from the manifests alone.
 
-    Asked are the declared ports of every pod, and ICMP, and the ports of every Service, in each address family that both
-    have. What a lab really does, lace-sdn lab probe says.
+    Asked are the declared ports of each, and ICMP, and the ports of every Service, in each address family that both have.
+    What a lab really does, lace-sdn lab probe says.
     """
     result = built(source)
     if result.problems and not result.state.endpoints:
@@ -53,9 +54,14 @@ def _as_json(state: ClusterState) -> list[dict[str, Any]]:
             "family": connection.family,
             "allowed": (answer := verdict(state, connection)).allowed,
             "rejected": answer.is_rejected,
-            "backends": list(answer.backends) if connection.service else None,
+            "backends": list(answer.backends) if _is_balanced(connection, answer) else None,
             "policy": answer.policy or None,
             "reason": answer.reason,
         }
         for connection in connections(state)
     ]
+
+
+def _is_balanced(connection: Connection, answer: Verdict) -> bool:
+    """Whether others answer than the one that is called: a Service, by its VIP or a NodePort."""
+    return bool(connection.service) or any(name != connection.destination for name in answer.backends)

@@ -9,6 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from lace_sdn.policy.ends import HOST_PREFIX, NODE_PREFIX
+from lace_sdn.policy.oracle import SERVICE_PREFIX
 from lace_sdn.policy.reachability import Outcome, probe_name
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from lace_sdn.policy.oracle import Connection
 
 _GAP = 4
+_AFTER_PODS = (HOST_PREFIX, NODE_PREFIX, SERVICE_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ ASCII: Final = Marks("#", "+", ".", "x", "!")
 
 
 def legend(encoding: str) -> Text:
-    """Everything: a pod's declared ports and ICMP, a Service's ports, in each address family that both have."""
+    """Everything: declared ports and ICMP, a node's NodePorts too, a Service's ports, in each address family that both have."""
     marks = Marks.of(encoding)
     return Text.assemble(
         (f"{marks.everything} ", "green"), "everything  ", (f"{marks.some} ", "yellow"), "some of it  ",
@@ -66,9 +69,12 @@ def matrix_table(
     different: Collection[Connection] = (),
     encoding: str = "utf-8",
 ) -> Table:
-    """A grid of outcomes (``allow``, ``reject``, others); cells with one of ``different`` are marked. Services are columns only."""
-    pods = {each.source for each in outcomes} | {each.destination for each in outcomes if not each.service}
-    names = [*sorted(pods), *sorted({each.destination for each in outcomes if each.service})]
+    """A grid of outcomes (``allow``, ``reject``, others); cells with one of ``different`` are marked.
+
+    Pods, then hosts, nodes and Services; these are columns only.
+    """
+    ends = {name for each in outcomes for name in (each.source, each.destination)}
+    names = sorted(ends, key=lambda name: (_kind(name), name))
     cells: dict[tuple[str, str], list[Connection]] = {}
     for connection in outcomes:
         cells.setdefault((connection.source, connection.destination), []).append(connection)
@@ -111,6 +117,11 @@ def connection_name(connection: Connection) -> str:
     """``shop/web-0 -> shop/db-0 tcp/5432 v4``."""
     probe = probe_name(connection.protocol, connection.port)
     return f"{connection.source} -> {connection.destination} {probe} v{connection.family}"
+
+
+def _kind(name: str) -> int:
+    """0 for pods; others in the order of ``_AFTER_PODS``."""
+    return next((place for place, kind in enumerate(_AFTER_PODS, start=1) if name.startswith(kind)), 0)
 
 
 def _cell(

@@ -1,6 +1,6 @@
-"""The lab's agent: one process that listens inside every pod and sends probes from them. ``python -m lace_sdn.lab.agent SOCKET``.
+"""The lab's agent: one process that listens inside every pod, host and node and sends probes from them. ``python -m lace_sdn.lab.agent SOCKET``.
 
-It is asked over a unix socket, one JSON object a line, one line back: {"pods": [...]}, {"probes": [...], "patience": seconds}.
+It is asked over a unix socket, one JSON object a line, one line back: {"places": [...]}, {"probes": [...], "patience": seconds}.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Agent:
 
     async def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """Raises OSError, KeyError or ValueError for what cannot be done."""
-        if "pods" in question:
-            return await self._settle([Resident.from_json(pod) for pod in question["pods"]])
+        if "places" in question:
+            return await self._settle([Resident.from_json(place) for place in question["places"]])
         probes = [Probe.from_json(probe) for probe in question["probes"]]
         seen = await self._sender.send_all(probes, float(question["patience"]))
         return {"observations": [observation.as_json() for observation in seen]}
@@ -51,19 +51,19 @@ class Agent:
         writer.close()
 
     async def _settle(self, residents: list[Resident]) -> dict[str, Any]:
-        """Live in exactly these pods; what is unchanged is not touched."""
+        """Live in exactly these places; what is unchanged is not touched."""
         wanted = {resident.id: resident for resident in residents}
-        for pod, inhabitant in list(self._inhabitants.items()):
-            if pod not in wanted or wanted[pod].identity != inhabitant.resident.identity:
+        for place, inhabitant in list(self._inhabitants.items()):
+            if place not in wanted or not wanted[place].is_same_place(inhabitant.resident):
                 inhabitant.close()
-                del self._inhabitants[pod], self._namespaces[pod]
+                del self._inhabitants[place], self._namespaces[place]
         await asyncio.sleep(0)  # closed transports let go of their sockets in the next turn
-        for pod, resident in wanted.items():
-            if pod not in self._inhabitants:
-                self._inhabitants[pod] = Inhabitant(resident, self._arrivals)
-                self._namespaces[pod] = resident.namespace
-            await self._inhabitants[pod].set_ports(resident)
-        return {"pods": len(wanted)}
+        for place, resident in wanted.items():
+            if place not in self._inhabitants:
+                self._inhabitants[place] = Inhabitant(resident, self._arrivals)
+                self._namespaces[place] = resident.namespace
+            await self._inhabitants[place].set_ports(resident)
+        return {"places": len(wanted)}
 
 
 async def main(path: Path) -> None:

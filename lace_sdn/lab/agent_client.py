@@ -6,20 +6,17 @@ import json
 import socket
 import sys
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from lace_sdn.lab import LabError, netns, processes
-from lace_sdn.lab.concern import concerning
-from lace_sdn.lab.probes import Observation, Probe, Resident
-from lace_sdn.model.objects import Protocol
+from lace_sdn.lab import LabError, processes
+from lace_sdn.lab.probes import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from lace_sdn.lab.names import Lab
-    from lace_sdn.model.objects import Endpoint, Service
+    from lace_sdn.lab.probes import Probe, Resident
 
 PATIENCE = 1.0
 """Seconds without an answer after which a probe is over."""
@@ -57,50 +54,25 @@ def ensure(lab: Lab) -> None:
         time.sleep(0.02)
 
 
-def leave_all_but(lab: Lab, endpoints: Iterable[Endpoint], services: Iterable[Service] = ()) -> None:
-    """Let a running agent leave every pod but these; one that does not answer is ended, and so leaves all."""
+def leave_all_but(lab: Lab, places: Iterable[Resident]) -> None:
+    """Let a running agent leave every place but these; one that does not answer is ended, and so leaves all."""
     if is_running(lab):
         try:
             ensure(lab)
-            settle(lab, endpoints, services)
+            settle(lab, places)
         except LabError:
             processes.stop(mark(lab))
 
 
-def settle(lab: Lab, endpoints: Iterable[Endpoint], services: Iterable[Service] = ()) -> None:
-    """Let the agent live in exactly these pods, all of which are attached.
-
-    It listens on their declared ports, and on those that ``services`` have as their endpoints.
-    """
-    behind = _ports_behind(services)
-    residents = [resident(lab, endpoint, behind.get(endpoint.id, ())) for endpoint in endpoints]
-    _ask(lab, {"pods": [pod.as_json() for pod in residents]})
+def settle(lab: Lab, places: Iterable[Resident]) -> None:
+    """Let the agent live in exactly these places, all of which are there."""
+    _ask(lab, {"places": [place.as_json() for place in places]})
 
 
 def probe(lab: Lab, probes: Sequence[Probe], patience: float = PATIENCE) -> list[Observation]:
     """Send real packets; an observation for each probe, in their order."""
     answer = _ask(lab, {"probes": [each.as_json() for each in probes], "patience": patience})
     return [Observation.from_json(value) for value in answer["observations"]]
-
-
-def resident(lab: Lab, endpoint: Endpoint, more: Iterable[tuple[Protocol, int]] = ()) -> Resident:
-    """What the agent is to know of an attached pod: ``more`` ports than it declares. Raises LabError if it is not attached."""
-    namespace = lab.pod_namespace(endpoint.id)
-    with concerning(f'pod "{endpoint.id}"'):
-        identity = netns.identity(namespace)
-    ports = {(port.protocol, port.number) for port in endpoint.ports} | set(more)
-    listened = tuple(sorted(port for port in ports if port[0] is not Protocol.SCTP))
-    return Resident(endpoint.id, namespace, identity, listened)
-
-
-def _ports_behind(services: Iterable[Service]) -> dict[str, set[tuple[Protocol, int]]]:
-    """By pod: the ports that make it an endpoint of a Service."""
-    found: dict[str, set[tuple[Protocol, int]]] = defaultdict(set)
-    for service in services:
-        for port in service.ports:
-            for backend in port.backends:
-                found[backend.pod].add((port.protocol, backend.port))
-    return found
 
 
 def _ask(lab: Lab, question: dict[str, Any]) -> dict[str, Any]:

@@ -17,11 +17,14 @@ from lace_sdn.lab import (
     agent_client,
     control,
     desired,
+    hosts,
     links,
     neighbours,
     netns,
+    places,
     pods,
     processes,
+    stacks,
     switches,
     underlay,
 )
@@ -30,12 +33,13 @@ from lace_sdn.lab.files import publish, scenario
 from lace_sdn.lab.switches import Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from lace_sdn.kube.build import Built
     from lace_sdn.lab.names import Lab
     from lace_sdn.lab.pods import Pod
+    from lace_sdn.lab.underlay import Wire
     from lace_sdn.model.cluster import ClusterState
 
     Tell = Callable[[str], None]
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 
 _BRIDGE_TIMEOUT = 30.0
 _PROGRAM_TIMEOUT = 60.0
+_STACK_TIMEOUT = 30.0
 _LOCK_TIMEOUT = 60.0
 
 
@@ -91,13 +96,13 @@ def check_root() -> None:
 def _converge(lab: Lab, source: Path, tell: Tell) -> Built:
     tell("reading the manifests")
     built = desired.next_state(lab, source)
-    addresses = underlay.addresses(built.state.nodes)
-    if not addresses:
+    wire = underlay.wire(built.state.nodes, built.state.external_hosts)
+    if not wire.nodes:
         said = "".join(f"\n{problem}" for problem in built.problems)
         raise LabError(
             f"{source}: no Node is found, expected at least one with an InternalIP; nothing is changed{said}"
         )
-    for node in addresses:
+    for node in wire.nodes:
         lab.node(node)  # says so if its name is too long, before anything is made
     lab.nodes.mkdir(parents=True, exist_ok=True)
     there = _remove_what_goes(lab, built.state, tell)
@@ -105,35 +110,37 @@ def _converge(lab: Lab, source: Path, tell: Tell) -> Built:
     if is_new:
         _publish(lab, source, built)
     control.ensure(lab)  # it gets ready while the nodes are made
-    _make_nodes(lab, addresses, tell)
+    _make_wire(lab, wire, tell)
     tell("waiting until the controller has made the nodes' bridges")
-    control.await_bridges(lab, addresses, _BRIDGE_TIMEOUT)
+    control.await_bridges(lab, wire.nodes, _BRIDGE_TIMEOUT)
     _make_pods(lab, built.state, there, tell)
     tell("waiting until every node has confirmed its flows")
     if not is_new:
         # Last, and always another generation: its confirmation is about the pods that are there now.
         _publish(lab, source, built)
     _await_programmed(lab, built.state)
-    neighbours.introduce(lab, addresses)
-    for node in addresses:
+    stacks.await_in_force(lab, wire.nodes, _STACK_TIMEOUT)
+    neighbours.introduce(lab, {node: post.addresses for node, post in wire.nodes.items()})
+    for node in wire.nodes:
         switches.await_revalidation(Switch(lab, node))
+    # Again: the controller has given the nodes a link that was not there before.
+    agent_client.settle(lab, places.residents(lab, built.state))
+    # What the controller may have written for a node that was leaving.
+    _remove_nodes_but(lab, wire.nodes, tell)
     return built
 
 
 def _remove_what_goes(lab: Lab, state: ClusterState, tell: Tell) -> dict[str, Pod]:
-    """Remove pods and nodes that are no longer wanted, and leftovers of killed commands; return the pods that stay."""
+    """Remove what is no longer wanted, and leftovers of killed commands; return the pods that stay."""
     recorded = pods.recorded(lab)
     leaving = pods.change(recorded, pods.wanted(state)).detach
     staying = {name: pod for name, pod in pods.whole(lab, recorded).items() if pod not in leaving}
     if leaving:
         tell(f"removing {len(leaving)} pods")
-    agent_client.leave_all_but(
-        lab, [endpoint for endpoint in state.endpoints if endpoint.id in staying], state.services
-    )
+    agent_client.leave_all_but(lab, places.residents(lab, places.there(lab, state, staying)))
     pods.detach(lab, leaving)
-    for node in _nodes_there(lab) - state.node_by_name.keys():
-        tell(f"removing node {node}")
-        switches.remove(Switch(lab, node))
+    hosts.remove_all_but(lab, state.external_host_by_name)
+    _remove_nodes_but(lab, state.node_by_name, tell)
     _sweep(lab, state)
     return staying
 
@@ -142,6 +149,7 @@ def _sweep(lab: Lab, state: ClusterState) -> None:
     """Leftovers that no record knows: namespaces, and ports of pods that were never finished."""
     wanted = {lab.underlay_namespace, *map(lab.node_namespace, state.node_by_name)}
     wanted |= {lab.pod_namespace(endpoint.id) for endpoint in state.endpoints}
+    wanted |= {lab.host_namespace(host) for host in state.external_host_by_name}
     for name in set(netns.names(lab.namespace_prefix)) - wanted:
         netns.remove(name)
     for node in _nodes_there(lab):
@@ -150,14 +158,18 @@ def _sweep(lab: Lab, state: ClusterState) -> None:
         switches.remove_pods(switch, switches.plugged(switch) - mine)
 
 
-def _make_nodes(lab: Lab, addresses: dict[str, tuple[str, ...]], tell: Tell) -> None:
-    tell(f"making {len(addresses)} nodes")
+def _make_wire(lab: Lab, wire: Wire, tell: Tell) -> None:
+    outside = f" and {len(wire.hosts)} hosts" if wire.hosts else ""
+    tell(f"making {len(wire.nodes)} nodes{outside}")
     with concerning("the underlay"):
         links.ensure_underlay(lab.underlay_namespace)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
-        made = [workers.submit(switches.ensure, Switch(lab, node), its) for node, its in addresses.items()]
+        made = [workers.submit(switches.ensure, Switch(lab, node), wire) for node in wire.nodes]
         for each in made:
             each.result()
+    hosts.ensure(lab, wire)
+    for node in wire.nodes:
+        stacks.ensure(lab, node)
 
 
 def _make_pods(lab: Lab, state: ClusterState, there: dict[str, Pod], tell: Tell) -> None:
@@ -167,7 +179,7 @@ def _make_pods(lab: Lab, state: ClusterState, there: dict[str, Pod], tell: Tell)
     pods.attach(lab, coming)
     pods.restore(lab, tuple(there.values()))
     agent_client.ensure(lab)
-    agent_client.settle(lab, state.endpoints, state.services)
+    agent_client.settle(lab, places.residents(lab, state))
 
 
 def _publish(lab: Lab, source: Path, built: Built) -> None:
@@ -182,6 +194,12 @@ def _await_programmed(lab: Lab, state: ClusterState) -> None:
         for node in state.node_by_name
     }
     control.await_programmed(lab, generation(lab.manifests), expected, _PROGRAM_TIMEOUT)
+
+
+def _remove_nodes_but(lab: Lab, staying: Iterable[str], tell: Tell) -> None:
+    for node in sorted(_nodes_there(lab) - set(staying)):
+        tell(f"removing node {node}")
+        switches.remove(Switch(lab, node))
 
 
 def _nodes_there(lab: Lab) -> set[str]:

@@ -42,7 +42,8 @@ def ensure(lab: Lab) -> None:
     lab.openflow.unlink(missing_ok=True)
     arguments = [
         "--source", str(lab.manifests), "--state", str(lab.ledger), "--listen", str(lab.openflow),
-        "--ovsdb-dir", str(lab.nodes), "--status", str(lab.status), "--datapath-type", "netdev", "--verbose",
+        "--ovsdb-dir", str(lab.nodes), "--hosts", str(lab.nodes), "--status", str(lab.status),
+        "--datapath-type", "netdev", "--verbose",
     ]  # fmt: skip
     program = [sys.executable, "-c", "from lace_sdn.cli import main; main()", "controller"]
     processes.start(program + arguments, mark(lab), log(lab))

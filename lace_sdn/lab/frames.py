@@ -1,7 +1,7 @@
 """The packets of probes: which frames are looked at (a filter in the kernel) and what is read from them.
 
-Arrival is judged on the pod's link, before its kernel looks at addresses: a packet that a wrong flow delivered to the wrong pod is
-seen although its kernel would drop it, and so is the first segment of a connection that never comes about.
+Arrival is judged on the link, before a kernel looks at addresses: a packet that a wrong flow delivered to the wrong pod is seen
+although its kernel would drop it, and so is the first segment of a connection that never comes about.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import struct
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from lace_sdn.model.objects import Protocol
+
 MAGIC = b"lace"
 TOKEN_LENGTH = len(MAGIC) + 16
 
 _ETHERNET = 14
 _ETHERTYPES = {0x0800: 4, 0x86DD: 6}
+_PORTS = {socket.IPPROTO_TCP: Protocol.TCP, socket.IPPROTO_UDP: Protocol.UDP}
+_DESTINATION = {4: slice(_ETHERNET + 16, _ETHERNET + 20), 6: slice(_ETHERNET + 24, _ETHERNET + 40)}
 _ICMP = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
 _ECHO_REQUEST = {4: 8, 6: 128}  # RFC 792, RFC 4443
 _ECHO_REPLY = {4: 0, 6: 129}
@@ -49,8 +53,13 @@ _NOTHING = ((0x06, 0, 0, 0),)
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A frame of a probe: the ``token`` it carries, or for the first segment of TCP the source port that stands for one."""
+    """A frame of a probe: the ``token`` it carries, or for the first segment of TCP the source port that stands for one.
 
+    ``destination`` and ``port`` (ICMP and 0 for an echo) are where it is sent.
+    """
+
+    destination: str
+    port: tuple[Protocol, int]
     token: bytes = b""
     source_port: int = 0
     is_echo_reply: bool = False
@@ -88,16 +97,21 @@ def read(frame: bytes) -> Arrival | None:
     if version is None:
         return None
     protocol = frame[_ETHERNET + (9 if version == 4 else 6)]
+    destination = str(ip_address(frame[_DESTINATION[version]]))
     length = (frame[_ETHERNET] & 0xF) * 4 if version == 4 else 40
     body = frame[_ETHERNET + length :]
-    if protocol == socket.IPPROTO_TCP:
-        return Arrival(source_port=int.from_bytes(body[:2]))
     token = body[8 : 8 + TOKEN_LENGTH]
-    if protocol != _ICMP[version]:
-        return Arrival(token)
-    if body[0] == _ECHO_REQUEST[version]:
-        return Arrival(token)
-    return Arrival(token, is_echo_reply=True) if body[0] == _ECHO_REPLY[version] else None
+    if protocol in _PORTS:
+        source_port, port = struct.unpack_from("!HH", body)
+        its = (_PORTS[protocol], port)
+        is_tcp = protocol == socket.IPPROTO_TCP
+        return (
+            Arrival(destination, its, source_port=source_port) if is_tcp else Arrival(destination, its, token)
+        )
+    if protocol != _ICMP[version] or body[0] not in {_ECHO_REQUEST[version], _ECHO_REPLY[version]}:
+        return None
+    is_reply = body[0] == _ECHO_REPLY[version]
+    return Arrival(destination, (Protocol.ICMP, 0), token, is_echo_reply=is_reply)
 
 
 def _checksum(packet: bytes) -> int:

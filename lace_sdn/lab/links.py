@@ -1,22 +1,24 @@
-"""Links, addresses, routes and neighbours of the underlay, the nodes and the pods, by netlink."""
+"""Links, addresses, routes and neighbours of the underlay, the nodes, the hosts and the pods, by netlink."""
 
 from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from lace_sdn.lab import LabError, netns
+from lace_sdn.lab import LabError, netns, processes
 from lace_sdn.node.checksum import disable_transmit_checksum
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pyroute2 import IPRoute
+
+    from lace_sdn.lab.underlay import Post
 
 UNDERLAY_MTU = 1500
 TUNNEL_OVERHEAD = 50
@@ -25,18 +27,35 @@ POD_MTU = UNDERLAY_MTU - TUNNEL_OVERHEAD
 GATEWAY_MAC = "0a:00:00:00:00:01"
 GATEWAYS = {socket.AF_INET: "169.254.127.1", socket.AF_INET6: "fe80::1"}
 POD_DEVICE = "eth0"
+HOST_DEVICE = "eth0"
 NODE_UPLINK = "phy0"
 """The node's end of its cable to the underlay, a port of its br-phy."""
 
 _BRIDGE = "underlay"
+_LAB = 77
+"""Routing protocol of the routes that a lab keeps, beside other programs' (ip-route(8): RTPROTO)."""
+_SHIELD = """
+table inet lace-lab
+delete table inet lace-lab
+table inet lace-lab {
+  chain ports {
+    type filter hook prerouting priority raw; policy accept;
+    iifname != { DEVICES } counter drop
+  }
+}
+"""
+"""One transaction: what the node's kernel receives by other devices goes no further (nft(8); raw is before any tracking)."""
+_IPV6_OPTIONS = Path("/proc/sys/net/ipv6/conf")
 _ONLINK = 4  # linux/rtnetlink.h: RTNH_F_ONLINK
+_LINK = 253  # linux/rtnetlink.h: RT_SCOPE_LINK
+_MAIN = 254  # linux/rtnetlink.h: RT_TABLE_MAIN
 _NODAD = 2  # linux/if_addr.h: IFA_F_NODAD
 _PERMANENT = 0x80  # linux/neighbour.h: NUD_PERMANENT
 
 
 @dataclass(frozen=True, slots=True)
 class Cable:
-    """A veth pair: ``device`` with its ``mac`` in ``namespace``, its other end ``peer`` in ``peer_namespace``."""
+    """A veth pair: ``device`` with its ``mac`` in ``namespace``, its other end ``peer``, a switch's port, in ``peer_namespace``."""
 
     namespace: str
     device: str
@@ -47,41 +66,52 @@ class Cable:
 
 
 def ensure_underlay(namespace: str) -> None:
-    """A namespace with one Linux bridge, the wire between the nodes."""
+    """A namespace with one Linux bridge, the wire between nodes and hosts."""
     netns.ensure(namespace)
+    with netns.inside(namespace):
+        _set_device_options("default", with_ipv6=False)
     with netns.netlink(namespace) as route:
         if not route.link_lookup(ifname=_BRIDGE):
             route.link("add", ifname=_BRIDGE, kind="bridge", br_stp_state=0, br_mcast_snooping=0)
         route.link("set", index=_index(route, _BRIDGE), mtu=UNDERLAY_MTU, state="up")
 
 
-def ensure_uplink(namespace: str, underlay: str, port: str) -> None:
-    """A cable from a node to the underlay's bridge; ``port`` is its name there."""
+def ensure_uplink(
+    namespace: str, underlay: str, port: str, device: str = NODE_UPLINK, mac: str | None = None
+) -> None:
+    """A cable from ``device`` of a node or host to the underlay's bridge; ``port`` is its name there."""
     with netns.netlink(underlay) as route:
         whole = bool(route.link_lookup(ifname=port))
     with netns.netlink(namespace) as route:
-        whole = whole and bool(route.link_lookup(ifname=NODE_UPLINK))
+        whole = whole and bool(route.link_lookup(ifname=device))
     if not whole:
         unplug(underlay, port)
-        plug(Cable(namespace, NODE_UPLINK, underlay, port, UNDERLAY_MTU))
+        unplug(namespace, device)
+        lay(Cable(namespace, device, underlay, port, UNDERLAY_MTU, mac))
     # A killed command may have left a cable whose ends are down.
     with netns.netlink(underlay) as route:
         bridge = _index(route, _BRIDGE)
         route.link("set", index=_index(route, port), master=bridge, mtu=UNDERLAY_MTU, state="up")
-    with netns.netlink(namespace) as route:
-        route.link("set", index=_index(route, NODE_UPLINK), mtu=UNDERLAY_MTU, state="up")
+    if device == NODE_UPLINK:
+        silence(namespace, device)
+    put_up(namespace, device, UNDERLAY_MTU)
 
 
 def plug(cable: Cable) -> None:
     """Lay a new cable and put both ends up. Raises NetlinkError if one of the names is taken."""
+    lay(cable)
+    silence(cable.peer_namespace, cable.peer)
+    put_up(cable.peer_namespace, cable.peer, cable.mtu)
+    put_up(cable.namespace, cable.device, cable.mtu)
+
+
+def lay(cable: Cable) -> None:
+    """A new cable, both ends down. Raises NetlinkError if one of the names is taken."""
     peer = {"ifname": cable.device, "net_ns_fd": cable.namespace}
     if cable.mac:
         peer["address"] = cable.mac
     with netns.netlink(cable.peer_namespace) as route:
         route.link("add", ifname=cable.peer, kind="veth", peer=peer)
-        route.link("set", index=_index(route, cable.peer), mtu=cable.mtu, state="up")
-    with netns.netlink(cable.namespace) as route:
-        route.link("set", index=_index(route, cable.device), mtu=cable.mtu, state="up")
 
 
 def unplug(namespace: str, device: str) -> None:
@@ -100,6 +130,12 @@ def devices(namespace: str) -> frozenset[str]:
         return frozenset(link.get("ifname") for link in route.get_links())
 
 
+def number(namespace: str, device: str) -> int:
+    """The number of a link, which another of that name does not have. Raises NetlinkError or FileNotFoundError."""
+    with netns.netlink(namespace) as route:
+        return _index(route, device)
+
+
 def mac(namespace: str, device: str) -> str:
     """The address of a link. Raises NetlinkError or FileNotFoundError if it is not there."""
     with netns.netlink(namespace) as route:
@@ -113,34 +149,63 @@ def put_up(namespace: str, device: str, mtu: int) -> None:
         route.link("set", index=_index(route, device), mtu=mtu, state="up")
 
 
-def quiet(namespace: str) -> None:
-    """Keep a node's kernel out of what its switch forwards: no IPv6 of its own on ports, ARP answers for their own address only.
+def quiet(namespace: str, own: Sequence[str]) -> None:
+    """Keep a node's kernel out of what its switch forwards: it listens on the devices ``own`` only, ARP answers for their addresses.
 
-    The kernel still sees every frame of a port that a switch in userspace reads.
+    The kernel still sees every frame of a port that a switch in userspace reads, before the switch has decided.
     """
     with netns.inside(namespace):
-        _set_device_options("default", with_ipv6=False)
+        if _IPV6_OPTIONS.exists():
+            _set_device_options("default", with_ipv6=True)
         Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("1")
+    devices = ", ".join(f'"{device}"' for device in ("lo", *own))
+    processes.run(netns.command(namespace, "nft", "-f", "-"), input=_SHIELD.replace("DEVICES", devices))
 
 
-def configure_node(namespace: str, device: str, addresses: Sequence[str]) -> None:
-    """Give ``device`` exactly these addresses (with prefix length): Open vSwitch takes its tunnels' routes from them."""
-    with_ipv6 = any(":" in address for address in addresses)
+def silence(namespace: str, port: str) -> None:
+    """No IPv6 of the kernel's own on a port of a switch."""
+    with netns.inside(namespace):
+        _set_device_options(port, with_ipv6=False)
+
+
+def configure_node(namespace: str, device: str, post: Post, macs: Mapping[str, str], gateway: str) -> None:
+    """Give ``device`` exactly the addresses of ``post``: Open vSwitch takes its tunnels' routes from them.
+
+    ``macs`` by address: of whomever it may meet there. ``gateway``: the device, if it is there, that leads to the pods.
+    """
+    with_ipv6 = _has_ipv6(post.addresses)
     with netns.inside(namespace):
         _set_device_options(device, with_ipv6=with_ipv6)
+        if with_ipv6 and (_IPV6_OPTIONS / gateway).exists():
+            _set_device_options(gateway, with_ipv6=True)
     with netns.netlink(namespace) as route:
         index = _index(route, device)
         _up(route, "lo")
         route.link("set", index=index, mtu=UNDERLAY_MTU, state="up")
-        _set_addresses(route, index, addresses)
+        _set_addresses(route, index, post.addresses)
+        _set_neighbours(route, index, post.neighbours)
+        _correct_macs(route, index, macs)
+
+
+def configure_host(namespace: str, post: Post, macs: Mapping[str, str]) -> None:
+    """Exactly the addresses of ``post``, its neighbours on the wire, and its default routes; ``macs`` as for a node."""
+    with netns.inside(namespace):
+        disable_transmit_checksum(HOST_DEVICE)
+        _set_device_options(HOST_DEVICE, with_ipv6=_has_ipv6(post.addresses))
+    with netns.netlink(namespace) as route:
+        index = _index(route, HOST_DEVICE)
+        _up(route, "lo")
+        _ensure_mac(route, index, post.mac)
+        _set_addresses(route, index, post.addresses)
+        _set_neighbours(route, index, post.neighbours)
+        _set_default_routes(route, index, post.gateways)
+        _correct_macs(route, index, macs)
 
 
 def prepare_pod(namespace: str, addresses: Sequence[str]) -> None:
     """Set, before its link is there, what a link takes over when it appears: no waiting for duplicates, no router but ours."""
     with netns.inside(namespace):
-        _set_device_options(
-            "default", with_ipv6=any(_family(address) == socket.AF_INET6 for address in addresses)
-        )
+        _set_device_options("default", with_ipv6=_has_ipv6(addresses))
 
 
 def configure_pod(namespace: str, mac: str, addresses: Sequence[str]) -> None:
@@ -154,10 +219,8 @@ def configure_pod(namespace: str, mac: str, addresses: Sequence[str]) -> None:
         index = _index(route, POD_DEVICE)
         _up(route, "lo")
         route.link("set", index=index, mtu=POD_MTU, state="up")
-        (link,) = route.get_links(index)
-        if link.get("address") != mac:  # setting the same would make the kernel forget neighbours
-            route.link("set", index=index, address=mac)
-        if any(_family(address) == socket.AF_INET6 for address in addresses):
+        _ensure_mac(route, index, mac)
+        if _has_ipv6(addresses):
             _ensure_link_local(route, index)
         _set_addresses(route, index, [_host(address) for address in addresses])
         for family in sorted({_family(address) for address in addresses}):
@@ -172,7 +235,7 @@ def configure_pod(namespace: str, mac: str, addresses: Sequence[str]) -> None:
 def _set_device_options(device: str, *, with_ipv6: bool) -> None:
     """/proc/sys/net is that of the thread's namespace."""
     options = {"accept_dad": 0, "dad_transmits": 0, "accept_ra": 0, "router_solicitations": 0}
-    folder = Path("/proc/sys/net/ipv6/conf") / device
+    folder = _IPV6_OPTIONS / device
     if not folder.exists():
         if with_ipv6:
             raise LabError(
@@ -196,6 +259,53 @@ def _set_addresses(route: IPRoute, index: int, addresses: Sequence[str]) -> None
         route.addr("add", index=index, address=host, prefixlen=int(length), **extra)
 
 
+def _ensure_mac(route: IPRoute, index: int, mac: str) -> None:
+    (link,) = route.get_links(index)
+    if link.get("address") != mac:  # setting the same would make the kernel forget neighbours
+        route.link("set", index=index, address=mac)
+
+
+def _correct_macs(route: IPRoute, index: int, macs: Mapping[str, str]) -> None:
+    """An address may have gone over to another place, which the kernel would notice after half a minute only."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for message in route.get_neighbours(ifindex=index, family=family):
+            address, learned = message.get("dst"), message.get("lladdr")
+            if learned and macs.get(address, learned) != learned:
+                route.neigh("del", dst=address, ifindex=index, family=family)
+
+
+def _set_neighbours(route: IPRoute, index: int, neighbours: Sequence[str]) -> None:
+    """Exactly these addresses by a route of their own each."""
+    wanted = {_host(address) for address in neighbours}
+    present = {destination for destination, _ in _kept_routes(route, index) if destination}
+    for verb, destinations in (("del", present - wanted), ("replace", wanted - present)):
+        for destination in sorted(destinations):
+            family = _family(destination)
+            options = {"scope": _LINK} if family == socket.AF_INET else {}
+            route.route(verb, dst=destination, oif=index, family=family, proto=_LAB, **options)
+
+
+def _set_default_routes(route: IPRoute, index: int, gateways: Sequence[str]) -> None:
+    present = {gateway for destination, gateway in _kept_routes(route, index) if not destination}
+    for gateway in sorted(present - set(gateways)):
+        route.route("del", dst="default", gateway=gateway, oif=index, family=_family(gateway), proto=_LAB)
+    for gateway in sorted(set(gateways) - present):
+        options = {"oif": index, "family": _family(gateway), "proto": _LAB, "flags": _ONLINK}
+        route.route("replace", dst="default", gateway=gateway, **options)
+
+
+def _kept_routes(route: IPRoute, index: int) -> list[tuple[str, str]]:
+    """(destination, gateway) of the lab's routes by a link; "" for a default route's destination, and for no gateway."""
+    found = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for message in route.get_routes(family=family, table=_MAIN):
+            if message["proto"] == _LAB and message.get("oif") == index:
+                destination = message.get("dst")
+                its = f"{destination}/{message['dst_len']}" if destination else ""
+                found.append((its, message.get("gateway") or ""))
+    return found
+
+
 def _ensure_link_local(route: IPRoute, index: int) -> None:
     """The kernel gives a link its own address, fe80::..., only when it comes up."""
     present = [str(message.get("address")) for message in route.get_addr(index=index, family=socket.AF_INET6)]
@@ -215,8 +325,13 @@ def _index(route: IPRoute, device: str) -> int:
     return int(found[0])
 
 
+def _has_ipv6(addresses: Iterable[str]) -> bool:
+    return any(_family(address) == socket.AF_INET6 for address in addresses)
+
+
 def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
+    """Of an address with or without prefix length."""
+    return socket.AF_INET if ip_interface(address).version == 4 else socket.AF_INET6
 
 
 def _host(address: str) -> str:

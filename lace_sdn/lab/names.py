@@ -68,6 +68,10 @@ class Lab:
         return self.run / "pods"
 
     @property
+    def hosts(self) -> Path:
+        return self.run / "hosts"
+
+    @property
     def namespace_prefix(self) -> str:
         """What every network namespace of this lab starts with, and none of another."""
         return f"lace.{self.name}."
@@ -97,6 +101,18 @@ class Lab:
     def pod_namespace(self, pod: str) -> str:
         return f"{self.namespace_prefix}pod.{_as_file_name(pod)}"
 
+    @property
+    def host_namespace_prefix(self) -> str:
+        return f"{self.namespace_prefix}host."
+
+    def host_namespace(self, host: str) -> str:
+        """The namespace of a host outside the cluster."""
+        return f"{self.host_namespace_prefix}{_as_file_name(host)}"
+
+    def host_mark(self, namespace: str) -> Path:
+        """The mark of what runs inside a host, by the name of its namespace: a leftover has no other."""
+        return self.hosts / namespace.removeprefix(self.host_namespace_prefix)
+
 
 def pod_interface(pod: str) -> str:
     """The name of a pod's interface in its node: at most 15 characters (IFNAMSIZ), the same at every time."""
@@ -106,6 +122,19 @@ def pod_interface(pod: str) -> str:
 def node_interface(node: str) -> str:
     """The name of a node's port on the underlay's bridge."""
     return f"n-{_digest(node, 12)}"
+
+
+def host_interface(host: str) -> str:
+    """The name of a host's port on the underlay's bridge."""
+    return f"h-{_digest(host, 12)}"
+
+
+def wire_mac(kind: str, name: str) -> str:
+    """The MAC of a node or host on the underlay: the same at every time, so that neighbours need not learn it anew."""
+    digits = _digest(f"{kind} {name}", 10)
+    return ":".join(
+        ["02", *(digits[at : at + 2] for at in range(0, 10, 2))]
+    )  # IEEE 802: locally administered
 
 
 def _as_file_name(name: str) -> str:

@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any
 
+from lace_sdn.lab.links import POD_DEVICE
 from lace_sdn.model.objects import Protocol
+
+
+class Hearing(StrEnum):
+    """Which frames on its links a place has seen."""
+
+    ALL = "all"
+    """Whatever comes by its cable: a pod."""
+    ADDRESSED = "addressed"
+    """What is sent to its MAC: a host on a wire that others share."""
+    SERVED = "served"
+    """What its own stack keeps, of its MAC, its addresses and its ports; not what it forwards: a node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """A pod as the agent sees it. ``identity`` changes when a namespace of the same name is another one."""
+    """A place as the agent sees it. ``identity`` changes when its namespace or one of its ``devices`` is another one.
+
+    ``id``: a pod (``namespace/name``), ``host NAME`` or ``node NAME``. ``addresses``: where SERVED hears.
+    """
 
     id: str
     namespace: str
-    identity: int
+    identity: tuple[int, ...]
     ports: tuple[tuple[Protocol, int], ...]
+    devices: tuple[str, ...] = (POD_DEVICE,)
+    hearing: Hearing = Hearing.ALL
+    addresses: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Resident:
-        ports = tuple((Protocol(protocol), int(number)) for protocol, number in value["ports"])
-        return cls(value["id"], value["namespace"], value["identity"], ports)
+        return cls(
+            value["id"],
+            value["namespace"],
+            tuple(value["identity"]),
+            tuple((Protocol(protocol), int(number)) for protocol, number in value["ports"]),
+            tuple(value["devices"]),
+            Hearing(value["hearing"]),
+            tuple(value["addresses"]),
+        )
+
+    def is_same_place(self, other: Resident) -> bool:
+        """Whether only the ports may differ."""
+        return replace(self, ports=()) == replace(other, ports=())
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A token sent by the pod ``source`` to an address; ``port`` is 0 for ICMP."""
+    """A token sent from the place ``source`` to an address; ``port`` is 0 for ICMP."""
 
     source: str
     address: str
@@ -46,7 +76,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Which pods the token reached (whatever address it bore), and which one's answer came back to the source.
+    """Which places the token reached (whatever address it bore), and which one's answer came back to the source.
 
     ``refused``: the source was told at once that nobody takes it (a reset, an ICMP error).
     """

@@ -75,7 +75,7 @@ def run(arguments: list[str], **options: object) -> str:
     return str(done.stdout)
 
 
-INSTALL = "apt-get install openvswitch-switch iproute2 util-linux installs what a lab needs"
+INSTALL = "apt-get install openvswitch-switch iproute2 nftables util-linux installs what a lab needs"
 
 
 def _mark_of(pid: int) -> str | None:

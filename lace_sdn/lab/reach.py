@@ -1,4 +1,4 @@
-"""What the lab really does: every connection that pods could start, tried with real packets and judged."""
+"""What the lab really does: every connection that pods, hosts and nodes could start, tried with real packets and judged."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from lace_sdn.lab import agent_client
+from lace_sdn.lab import agent_client, places
 from lace_sdn.lab.probes import Observation, Probe
+from lace_sdn.policy.ends import NODE_PREFIX, addresses_of
 from lace_sdn.policy.oracle import verdict
 from lace_sdn.policy.reachability import Outcome
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from lace_sdn.lab.names import Lab
     from lace_sdn.model.cluster import ClusterState
+    from lace_sdn.model.objects import Address, Service, ServicePort
     from lace_sdn.policy.oracle import Connection
     from lace_sdn.policy.reachability import Expectation
 
@@ -27,15 +29,15 @@ ROUNDS = 6
 
 class Found(StrEnum):
     ALLOW = "allow"
-    """The meant pod saw the packet, nobody else did, and its answer returned; of a Service: one of its endpoints, each time."""
+    """The meant place saw the packet, nobody else did, and its answer returned; of a Service: one of its endpoints, each time."""
     DENY = "deny"
     """Nobody saw it."""
     REJECT = "reject"
     """Nobody saw it, and the source was told so at once."""
     HALF = "half"
-    """The meant pod saw it, and no answer of its returned."""
+    """The meant place saw it, and no answer of its returned."""
     LEAK = "leak"
-    """A pod saw it that was not meant."""
+    """A place saw it that was not meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,50 +73,52 @@ def is_as_intended(meant: Expectation, finding: Finding) -> bool:
 
 
 def judge(state: ClusterState, connection: Connection, seen: Observation) -> Finding:
-    """What an observation means for a connection to a pod.
+    """What an observation means for a connection to a pod, a host or a node's own process.
 
-    Pods of other networks may bear the address too: one that the source may reach, or the source itself, gets what is sent there.
+    Others may bear the address too: one that the source may reach, or the source itself, gets what is sent there.
     """
     meant = connection.destination
-    if meant in seen.seen_at:
-        strangers = [pod for pod in seen.seen_at if pod != meant]
+    if meant in (*seen.seen_at, *seen.answered_by):
+        strangers = [place for place in seen.seen_at if place != meant]
         if strangers:
             return Finding(Found.LEAK, f"reached {', '.join(strangers)} too")
-        if seen.answered_by == (meant,):
+        if seen.seen_at == seen.answered_by == (meant,):
             return Finding(Found.ALLOW, backends=frozenset({meant}))
         return Finding(Found.HALF, _half(seen))
     strangers = sorted({*seen.seen_at, *seen.answered_by} - _rightful(state, connection))
     if strangers:
         return Finding(Found.LEAK, f"reached {', '.join(strangers)} instead")
-    # To its own address a pod speaks without the network, and refuses itself.
-    is_its_own = _address(state, connection) in map(str, state.endpoint_by_id[connection.source].addresses)
-    return Finding(Found.REJECT if seen.refused and not seen.seen_at and not is_its_own else Found.DENY)
+    is_refused = seen.refused and not seen.seen_at and not _is_its_own(state, connection)
+    return Finding(Found.REJECT if is_refused else Found.DENY)
 
 
 def judge_service(state: ClusterState, connection: Connection, seen: Sequence[Observation]) -> Finding:
-    """What several attempts mean for a connection to a Service: each must end alike, at one of its endpoints."""
-    service = state.service_by_id[connection.service]
-    members = {
-        each.pod
-        for port in service.ports
-        if (port.protocol, port.number) == (connection.protocol, connection.port)
-        for each in port.backends
-    }
-    strangers = sorted({pod for each in seen for pod in (*each.seen_at, *each.answered_by)} - members)
+    """What several attempts mean for a connection to a Service, by its VIP or a NodePort: each must end alike, at an endpoint."""
+    service, port = _called(state, connection) or (state.service_by_id[connection.service], None)
+    members = set(places.names_of(state, service, port.backends)) if port else set()
+    others = set[str]() if connection.service else _rightful(state, connection) - members
+    reached = {place for each in seen for place in (*each.seen_at, *each.answered_by)}
+    strangers = sorted(reached - members - others)
     if strangers:
         return Finding(Found.LEAK, f"reached {', '.join(strangers)}, no endpoint of it")
+    if reached <= others and (reached or _is_its_own(state, connection)):
+        return Finding(Found.DENY)
     if not any(each.seen_at for each in seen):
-        refused = sum(each.refused for each in seen)
-        if refused in (0, len(seen)):
-            return Finding(Found.REJECT if refused else Found.DENY)
-        return Finding(Found.HALF, f"refused {refused} times of {len(seen)}")
+        return _unseen(seen)
     for each in seen:
         if len(each.seen_at) != 1 or each.answered_by != each.seen_at:
             return Finding(Found.HALF, _half(each))
-    backends = frozenset(pod for each in seen for pod in each.answered_by)
+    backends = frozenset(place for each in seen for place in each.answered_by)
     if service.affinity_seconds and len(backends) > 1:
         return Finding(Found.HALF, f"one client, and {', '.join(sorted(backends))} answered it")
     return Finding(Found.ALLOW, backends=backends, is_sticky=bool(service.affinity_seconds))
+
+
+def _unseen(seen: Sequence[Observation]) -> Finding:
+    refused = sum(each.refused for each in seen)
+    if refused in (0, len(seen)):
+        return Finding(Found.REJECT if refused else Found.DENY)
+    return Finding(Found.HALF, f"refused {refused} times of {len(seen)}")
 
 
 def _half(seen: Observation) -> str:
@@ -133,7 +137,7 @@ def _measure(
     findings: dict[Connection, Finding] = {}
     waiting = list(intended)
     for _ in range(ROUNDS):
-        asked = [each for each in waiting for _ in range(_attempts(each, intended[each]))]
+        asked = [each for each in waiting for _ in range(_attempts(intended[each]))]
         observations = agent_client.probe(lab, [_probe(state, each) for each in asked], patience)
         for connection, observation in zip(asked, observations, strict=True):
             seen[connection].append(observation)
@@ -144,9 +148,9 @@ def _measure(
     return findings
 
 
-def _attempts(connection: Connection, meant: Expectation) -> int:
+def _attempts(meant: Expectation) -> int:
     """Enough to meet most of several endpoints."""
-    several = len(meant.backends or ()) if connection.service and meant.is_allowed else 0
+    several = len(meant.backends or ()) if meant.is_allowed else 0
     return 3 * several if several > 1 else 1
 
 
@@ -157,30 +161,45 @@ def _is_incomplete(meant: Expectation, finding: Finding) -> bool:
 
 
 def _judged(state: ClusterState, connection: Connection, seen: list[Observation]) -> Finding:
-    return (
-        judge_service(state, connection, seen) if connection.service else judge(state, connection, seen[-1])
-    )
+    if connection.service or _called(state, connection):
+        return judge_service(state, connection, seen)
+    return judge(state, connection, seen[-1])
+
+
+def _called(state: ClusterState, connection: Connection) -> tuple[Service, ServicePort] | None:
+    """The port of a Service that is called, by a VIP or by a NodePort; None where there is none."""
+    asked = (connection.protocol, connection.port)
+    if connection.service:
+        service = state.service_by_id[connection.service]
+        return next(
+            ((service, port) for port in service.ports if (port.protocol, port.number) == asked), None
+        )
+    if not connection.destination.startswith(NODE_PREFIX) or not connection.port:
+        return None
+    ports = ((service, port) for service in state.services for port in service.ports)
+    return next((each for each in ports if (each[1].protocol, each[1].node_port) == asked), None)
 
 
 def _probe(state: ClusterState, connection: Connection) -> Probe:
-    return Probe(connection.source, _address(state, connection), connection.protocol, connection.port)
+    address = str(_address(state, connection))
+    return Probe(connection.source, address, connection.protocol, connection.port)
 
 
-def _address(state: ClusterState, connection: Connection) -> str:
-    if connection.service:
-        addresses = state.service_by_id[connection.service].vips
-    else:
-        addresses = state.endpoint_by_id[connection.destination].addresses
-    return str(next(address for address in addresses if address.version == connection.family))
+def _address(state: ClusterState, connection: Connection) -> Address:
+    addresses = addresses_of(state, connection.destination)
+    return next(address for address in addresses if address.version == connection.family)
+
+
+def _is_its_own(state: ClusterState, connection: Connection) -> bool:
+    """To its own address a place speaks without the network, and refuses itself."""
+    return _address(state, connection) in addresses_of(state, connection.source)
 
 
 def _rightful(state: ClusterState, connection: Connection) -> set[str]:
-    """Who else than the meant pod bears the address and may get what the source sends there."""
-    address = _address(state, connection)
-    bearers = [endpoint for endpoint in state.endpoints if address in map(str, endpoint.addresses)]
-    rightful = set()
-    for bearer in bearers:
-        asked = replace(connection, destination=bearer.id)
-        if bearer.id == connection.source or verdict(state, asked).allowed:
-            rightful.add(bearer.id)
-    return rightful
+    """Who else than the meant one bears the address and may get what the source sends there."""
+    return {
+        bearer
+        for bearer in places.bearers(state, _address(state, connection))
+        if bearer != connection.destination
+        and (bearer == connection.source or verdict(state, replace(connection, destination=bearer)).allowed)
+    }

@@ -1,4 +1,4 @@
-"""What the agent keeps inside each pod: a listener for each declared port, and a watcher of the probes that arrive."""
+"""What the agent keeps inside each place: a listener for each declared port, and watchers of the probes that arrive."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import socket
 from typing import TYPE_CHECKING
 
 from lace_sdn.lab import frames, netns
-from lace_sdn.lab.links import POD_DEVICE
+from lace_sdn.lab.datagrams import Datagrams
+from lace_sdn.lab.probes import Hearing
 from lace_sdn.model.objects import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lace_sdn.lab.frames import Arrival
     from lace_sdn.lab.probes import Resident
 
 log = logging.getLogger(__name__)
 _TOKEN = re.compile(rb"%s[0-9a-f]{16}" % frames.MAGIC)
 _FRAMES_A_TURN = 256
-_ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - a pod's listener, in the pod's own namespace
+_FRAME_LENGTH = 256
+"""Bytes; the token stands before."""
+_ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - a place's listener, in its own namespace
 
 
 class Arrivals:
@@ -30,40 +34,47 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._seen: dict[bytes | int, set[str]] = {}
-        self._replied: dict[bytes, Callable[[], None]] = {}
+        self._replied: dict[tuple[str, bytes], Callable[[], None]] = {}
 
-    def expect(self, sign: bytes | int, on_reply: Callable[[], None] | None = None) -> None:
-        """Begin to record ``sign`` (a token or a source port); ``on_reply`` is called when an echo of it comes back."""
+    def expect(self, sign: bytes | int) -> None:
+        """Begin to record ``sign`` (a token or a source port)."""
         self._seen[sign] = set()
-        if on_reply is not None and isinstance(sign, bytes):
-            self._replied[sign] = on_reply
+
+    def expect_reply(self, source: str, token: bytes, on_reply: Callable[[], None]) -> None:
+        """``on_reply`` is called when an echo of ``token`` comes back to the place that sent it."""
+        self._replied[source, token] = on_reply
+
+    def forget_reply(self, source: str, token: bytes) -> None:
+        """The inverse of ``expect_reply``."""
+        self._replied.pop((source, token), None)
+
+    def is_reply_to(self, source: str, token: bytes) -> bool:
+        """Whether ``source`` waits for an echo of ``token``."""
+        return (source, token) in self._replied
 
     def forget(self, sign: bytes | int) -> set[str]:
-        """End recording: the pods where it was seen."""
-        if isinstance(sign, bytes):
-            self._replied.pop(sign, None)
+        """End recording: the places where it was seen."""
         return self._seen.pop(sign, set())
 
     def is_expected(self, sign: bytes | int) -> bool:
         return sign in self._seen
 
-    def record(self, pod: str, frame: bytes) -> None:
-        arrival = frames.read(frame)
-        if arrival is None:
-            return
-        if arrival.is_echo_reply:
-            self._replied.get(arrival.token, _ignore)()
+    def record(self, place: str, arrival: Arrival) -> None:
+        """What a watcher saw. A reply is for the place that sent the request: anywhere else it is as much astray as a request."""
+        on_reply = self._replied.get((place, arrival.token)) if arrival.is_echo_reply else None
+        if on_reply is not None:
+            on_reply()
         else:
-            self._seen.get(arrival.source_port or arrival.token, set()).add(pod)
+            self._seen.get(arrival.source_port or arrival.token, set()).add(place)
 
-    def record_text(self, pod: str, text: bytes) -> None:
+    def record_text(self, place: str, text: bytes) -> None:
         """What a listener received."""
         for token in _TOKEN.findall(text):
-            self._seen.get(token, set()).add(pod)
+            self._seen.get(token, set()).add(place)
 
 
 class Inhabitant:
-    """The sockets of one pod. ``set_ports`` opens and closes only what changed, so other connections live on."""
+    """The sockets of one place. ``set_ports`` opens and closes only what changed, so other connections live on."""
 
     def __init__(self, resident: Resident, arrivals: Arrivals) -> None:
         self.resident = resident
@@ -71,11 +82,12 @@ class Inhabitant:
         self._listeners: dict[tuple[Protocol, int], list[_Listener]] = {}
         self._open: set[asyncio.BaseTransport] = set()
         with netns.inside(resident.namespace):
-            self._watcher = frames.watch(POD_DEVICE)
-        asyncio.get_running_loop().add_reader(self._watcher, self._watch)
+            self._watchers = [frames.watch(device) for device in resident.devices]
+        for watcher in self._watchers:
+            asyncio.get_running_loop().add_reader(watcher, self._watch, watcher)
 
     async def set_ports(self, resident: Resident) -> None:
-        """A port that a process of the pod's own has is left to it, until the next call."""
+        """A port that a process of the place's own has is left to it, until the next call."""
         self.resident = resident
         for port in self._listeners.keys() - set(resident.ports):
             for listener in self._listeners.pop(port):
@@ -91,12 +103,13 @@ class Inhabitant:
                 which = f"{resident.id} port {port[0]}/{port[1]}"
                 if problem.errno != errno.EADDRINUSE:
                     raise OSError(problem.errno, f"{which}: {problem.strerror}") from None
-                log.warning("%s is taken by a process of the pod's own, and left to it", which)
+                log.warning("%s is taken by a process of its own, and left to it", which)
 
     def close(self) -> None:
         """Close everything, connections too: they keep the namespace alive."""
-        asyncio.get_running_loop().remove_reader(self._watcher)
-        self._watcher.close()
+        for watcher in self._watchers:
+            asyncio.get_running_loop().remove_reader(watcher)
+            watcher.close()
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.close()
@@ -110,7 +123,7 @@ class Inhabitant:
         self._open.discard(transport)
 
     def answer(self, received: bytes) -> bytes:
-        """Record what came in; the answer is the pod's name."""
+        """Record what came in; the answer is the place's name."""
         self._arrivals.record_text(self.resident.id, received)
         return f"{self.resident.id}\n".encode()
 
@@ -129,20 +142,33 @@ class Inhabitant:
             listening.bind((_ANY[version], port))
             if protocol is Protocol.TCP:
                 return await loop.create_server(lambda: _Connection(self), sock=listening, backlog=1024)
-            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=listening)
+            return Datagrams(listening, self.answer)
         except OSError:
             listening.close()
             raise
-        return transport
 
-    def _watch(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+    def _watch(self, watcher: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # no more frames, or the link has gone down
             for _ in range(_FRAMES_A_TURN):
-                self._arrivals.record(self.resident.id, self._watcher.recv(256))
+                frame, (_, _, kind, *_) = watcher.recvfrom(_FRAME_LENGTH)
+                arrival = frames.read(frame)
+                if arrival is not None and self._hears(arrival, kind):
+                    self._arrivals.record(self.resident.id, arrival)
+
+    def _hears(self, arrival: Arrival, kind: int) -> bool:
+        """``kind``: whom the frame was sent to, as the kernel says (packet(7): sll_pkttype)."""
+        its = self.resident
+        if its.hearing is not Hearing.SERVED:
+            return its.hearing is Hearing.ALL or kind == socket.PACKET_HOST
+        if kind != socket.PACKET_HOST or arrival.destination not in its.addresses:
+            return False
+        if arrival.is_echo_reply:  # others are for somebody whom it lets use its address
+            return self._arrivals.is_reply_to(its.id, arrival.token)
+        return arrival.port[0] is Protocol.ICMP or arrival.port in its.ports
 
 
 class _Connection(asyncio.Protocol):
-    """Says the pod's name when it begins, and again for whatever comes in."""
+    """Says the place's name when it begins, and again for whatever comes in."""
 
     def __init__(self, inhabitant: Inhabitant) -> None:
         self._inhabitant = inhabitant
@@ -160,19 +186,4 @@ class _Connection(asyncio.Protocol):
         self._inhabitant.closed(self._transport)
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, inhabitant: Inhabitant) -> None:
-        self._inhabitant = inhabitant
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.DatagramTransport = transport  # type: ignore[assignment]
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._transport.sendto(self._inhabitant.answer(data), addr)
-
-
-_Listener = asyncio.Server | asyncio.BaseTransport
-
-
-def _ignore() -> None:
-    """An echo of a probe that is over."""
+_Listener = asyncio.Server | Datagrams

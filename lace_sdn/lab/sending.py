@@ -27,13 +27,13 @@ _ATTEMPTS = (0.0, 0.25, 0.35)
 _LATE = 0.05
 """Seconds after the last answer in which an arrival elsewhere is still noticed."""
 _REFUSED = "\0"
-"""Instead of a pod's name: the kernel says that the connection was refused."""
-_SOURCE_PORTS = range(20000, 32768)
-"""Below the kernel's ephemeral ports; each is used by one attempt at a time in the whole lab, so it names the attempt."""
+"""Instead of a name: the kernel says that the connection was refused."""
+_SOURCE_PORTS = range(20000, 30000)
+"""Below the kernel's ephemeral ports and NodePorts; each is used by one attempt at a time in the whole lab, so it names the attempt."""
 
 
 class Sender:
-    """Sends from the pods of a lab; ``namespaces`` are those of the pods by ``namespace/name``."""
+    """Sends from the places of a lab; ``namespaces`` are theirs, by name."""
 
     def __init__(self, namespaces: Mapping[str, str], arrivals: Arrivals) -> None:
         self._namespaces = namespaces
@@ -57,7 +57,8 @@ class Sender:
         token = frames.MAGIC + secrets.token_hex(8).encode()
         signs: list[bytes | int] = [token]
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._arrivals.expect(token, lambda: _resolve(answer, ""))
+        self._arrivals.expect(token)
+        self._arrivals.expect_reply(probe.source, token, lambda: _resolve(answer, ""))
         attempts = asyncio.create_task(self._attempt_all(probe, token, signs, answer))
         try:
             with contextlib.suppress(TimeoutError):
@@ -67,6 +68,7 @@ class Sender:
             attempts.cancel()
             await asyncio.gather(attempts, return_exceptions=True)
             seen = sorted(set[str]().union(*(self._arrivals.forget(sign) for sign in signs)))
+            self._arrivals.forget_reply(probe.source, token)
         if not answer.done():
             return Observation(tuple(seen))
         if answer.result() == _REFUSED:
@@ -134,7 +136,7 @@ class Sender:
             for port in itertools.islice(self._ports, len(_SOURCE_PORTS)):
                 if self._arrivals.is_expected(port):
                     continue
-                with contextlib.suppress(OSError):  # taken by a program in the pod
+                with contextlib.suppress(OSError):  # taken by a program there
                     client.bind(("", port))
                     break
             yield client

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from lace_sdn.lab import LabError, links, netns, processes
 from lace_sdn.lab.concern import concerning
 from lace_sdn.lab.names import node_interface, pod_interface
+from lace_sdn.pipeline.constants import GATEWAY_INTERFACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lace_sdn.lab.names import Lab
+    from lace_sdn.lab.underlay import Wire
 
 INTEGRATION_BRIDGE = "br-int"
 UNDERLAY_BRIDGE = "br-phy"
@@ -31,6 +33,7 @@ _PROGRAMS = (
     "ovs-vsctl",
     "ovs-ofctl",
     "ovs-appctl",
+    "nft",
     "nsenter",
     "setsid",
 )
@@ -82,21 +85,19 @@ def check_programs() -> None:
         raise LabError(f"not installed: {', '.join(missing) or _SCHEMA}; {processes.INSTALL}")
 
 
-def ensure(switch: Switch, addresses: Sequence[str]) -> None:
-    """Bring a node up, or complete one: namespace, uplink, daemons, br-phy with the node's underlay addresses.
-
-    ``addresses`` carry the prefix length of the underlay, e.g. ``172.18.0.11/24``.
-    """
+def ensure(switch: Switch, wire: Wire) -> None:
+    """Bring a node up, or complete one: namespace, uplink, daemons, br-phy with the node's place on the underlay."""
+    post = wire.nodes[switch.node]
     with concerning(f'node "{switch.node}"'):
         netns.ensure(switch.namespace)
-        links.quiet(switch.namespace)
+        links.quiet(switch.namespace, (UNDERLAY_BRIDGE, GATEWAY_INTERFACE))
         switch.folder.mkdir(parents=True, exist_ok=True)
         links.ensure_uplink(switch.namespace, switch.lab.underlay_namespace, node_interface(switch.node))
         if not switch.is_running():
             processes.stop(switch.folder)
             _start_daemons(switch)
-        _ensure_underlay_bridge(switch)
-        links.configure_node(switch.namespace, UNDERLAY_BRIDGE, addresses)
+        _ensure_underlay_bridge(switch, post.mac)
+        links.configure_node(switch.namespace, UNDERLAY_BRIDGE, post, wire.macs, GATEWAY_INTERFACE)
 
 
 def remove(switch: Switch) -> None:
@@ -190,10 +191,11 @@ def _daemon(switch: Switch, program: str, *arguments: str) -> None:
     processes.run(netns.command(switch.namespace, program, *options, *arguments), env=environment, cwd="/")
 
 
-def _ensure_underlay_bridge(switch: Switch) -> None:
+def _ensure_underlay_bridge(switch: Switch, mac: str) -> None:
     switch.vsctl(
         "--may-exist", "add-br", UNDERLAY_BRIDGE, "--",
-        "set", "Bridge", UNDERLAY_BRIDGE, "datapath_type=netdev", "fail_mode=standalone", "--",
+        "set", "Bridge", UNDERLAY_BRIDGE, "datapath_type=netdev", "fail_mode=standalone",
+        f'other_config:hwaddr="{mac}"', "--",
         "--may-exist", "add-port", UNDERLAY_BRIDGE, links.NODE_UPLINK, "--",
         "set", "Interface", UNDERLAY_BRIDGE, f"mtu_request={links.UNDERLAY_MTU}",
     )  # fmt: skip

@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lace_sdn.lab import cluster, reach
+from lace_sdn.lab import cluster, desired, reach
 from lace_sdn.lab.names import Lab
 from lace_sdn.policy.reachability import intended
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lace_sdn.kube.build import Built
+    from lace_sdn.model.cluster import ClusterState
 
     Bring = Callable[[Lab, Path], Built]
+    BringWith = Callable[[Lab, Path, Callable[[ClusterState], ClusterState]], Built]
     Differences = Callable[[Lab, Built], dict[str, str]]
 
 BOOK = Path(__file__).parents[2] / "flows"
@@ -60,6 +63,23 @@ def lab(make_lab: Callable[[], Lab]) -> Lab:
 def bring() -> Bring:
     """``lab up`` (or ``apply``) from a scenario of the book, or any folder."""
     return lambda its, source: cluster.up(its, source, lambda _step: None)
+
+
+@pytest.fixture
+def bring_with(monkeypatch: pytest.MonkeyPatch) -> BringWith:
+    """As ``bring``, with a change to what the objects say, such as another host outside."""
+    read = desired.next_state
+
+    def up(its: Lab, source: Path, change: Callable[[ClusterState], ClusterState]) -> Built:
+        def changed(its: Lab, source: Path) -> Built:
+            built = read(its, source)
+            return replace(built, state=change(built.state))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(desired, "next_state", changed)
+            return cluster.up(its, source, lambda _step: None)
+
+    return up
 
 
 @pytest.fixture

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
 from lace_sdn.lab.frames import MAGIC, Arrival, echo_request, read
+from lace_sdn.model.objects import Protocol
 
 TOKEN = MAGIC + b"0123456789abcdef"
 ETHERNET = bytes(12)
 IPV4 = ETHERNET + b"\x08\x00" + bytes([0x45]) + bytes(8)
 IPV6 = ETHERNET + b"\x86\xdd" + bytes(6)
-REST_4, REST_6 = bytes(10), bytes(33)
+REST_4, REST_6 = bytes(6) + bytes([10, 0, 0, 1]), bytes(17) + b"\xfd" + bytes(14) + b"\x01"
+DESTINATIONS = {4: "10.0.0.1", 6: "fd00::1"}
 
 
 def _frame(version: int, protocol: int, body: bytes) -> bytes:
@@ -23,12 +26,15 @@ def _frame(version: int, protocol: int, body: bytes) -> bytes:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_token_of_a_datagram_is_read(version: int) -> None:
-    assert read(_frame(version, 17, bytes(8) + TOKEN)) == Arrival(TOKEN)
+    datagram = struct.pack("!HHHH", 20123, 53, 0, 0) + TOKEN
+    assert read(_frame(version, 17, datagram)) == Arrival(DESTINATIONS[version], (Protocol.UDP, 53), TOKEN)
 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_first_segment_is_known_by_its_source_port(version: int) -> None:
-    assert read(_frame(version, 6, struct.pack("!HH", 20123, 80) + bytes(16))) == Arrival(source_port=20123)
+    segment = struct.pack("!HH", 20123, 80) + bytes(16)
+    expected = Arrival(DESTINATIONS[version], (Protocol.TCP, 80), source_port=20123)
+    assert read(_frame(version, 6, segment)) == expected
 
 
 @pytest.mark.parametrize(("address", "protocol"), [("10.0.0.1", 1), ("fd00::1", 58)])
@@ -36,8 +42,9 @@ def test_an_echo_request_is_an_arrival_and_its_reply_is_not(address: str, protoc
     version = 4 if protocol == 1 else 6
     request = echo_request(address, 7, 1, TOKEN)
     reply = bytes([0 if version == 4 else 129]) + request[1:]
-    assert read(_frame(version, protocol, request)) == Arrival(TOKEN)
-    assert read(_frame(version, protocol, reply)) == Arrival(TOKEN, is_echo_reply=True)
+    seen = Arrival(address, (Protocol.ICMP, 0), TOKEN)
+    assert read(_frame(version, protocol, request)) == seen
+    assert read(_frame(version, protocol, reply)) == replace(seen, is_echo_reply=True)
 
 
 def test_the_checksum_of_an_echo_request_is_right() -> None:
@@ -49,3 +56,4 @@ def test_the_checksum_of_an_echo_request_is_right() -> None:
 def test_other_frames_say_nothing() -> None:
     assert read(ETHERNET + b"\x08\x06" + bytes(40)) is None
     assert read(_frame(4, 1, bytes([3]) + bytes(7) + TOKEN)) is None
+    assert read(_frame(4, 47, bytes(8) + TOKEN)) is None

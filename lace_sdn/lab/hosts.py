@@ -1,0 +1,49 @@
+"""Hosts outside the cluster: a namespace each on the underlay, completed from whatever is there, so that no record is needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lace_sdn.lab import links, netns, processes
+from lace_sdn.lab.concern import concerning
+from lace_sdn.lab.names import host_interface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lace_sdn.lab.names import Lab
+    from lace_sdn.lab.underlay import Wire
+
+
+def ensure(lab: Lab, wire: Wire) -> None:
+    """Bring every host up, or complete it; the underlay must be there. Raises LabError naming the host."""
+    macs = wire.macs
+    for host, post in wire.hosts.items():
+        namespace = lab.host_namespace(host)
+        with concerning(f'host "{host}"'):
+            netns.ensure(namespace)
+            links.prepare_pod(namespace, post.addresses)
+            links.ensure_uplink(
+                namespace, lab.underlay_namespace, host_interface(host), links.HOST_DEVICE, post.mac
+            )
+            links.configure_host(namespace, post, macs)
+
+
+def remove_all_but(lab: Lab, hosts: Iterable[str]) -> list[str]:
+    """End the other hosts, with what runs inside them; the names of their namespaces."""
+    staying = set(map(lab.host_namespace, hosts))
+    leaving = [name for name in netns.names(lab.host_namespace_prefix) if name not in staying]
+    for namespace in leaving:
+        with concerning(f'host namespace "{namespace}"'):
+            if netns.exists(namespace):
+                processes.stop(lab.host_mark(namespace), grace=1.0)
+            links.unplug(namespace, links.HOST_DEVICE)
+            netns.remove(namespace)
+    return leaving
+
+
+def is_whole(lab: Lab, host: str) -> bool:
+    """Whether its namespace and its cable, with both ends, are there."""
+    return links.HOST_DEVICE in links.devices(lab.host_namespace(host)) and host_interface(
+        host
+    ) in links.devices(lab.underlay_namespace)
