@@ -9,8 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lace_sdn.policy.ends import HOST_PREFIX, NODE_PREFIX
-from lace_sdn.policy.oracle import SERVICE_PREFIX
+from lace_sdn.policy.ends import HOST_PREFIX, NODE_PREFIX, SERVICE_PREFIX
 from lace_sdn.policy.reachability import Outcome, probe_name
 
 if TYPE_CHECKING:
