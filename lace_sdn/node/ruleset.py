@@ -30,6 +30,7 @@ _ESTABLISHED, _RELATED, _NEW = 2, 4, 8
 _BASE_CHAINS: Final = (
     ("guard", "filter", "prerouting", -300),
     ("node-ports", "nat", "prerouting", -100),
+    ("own-guard", "filter", "output", -300),
     ("own-node-ports", "nat", "output", -100),
     ("input", "filter", "input", 0),
     ("forward", "filter", "forward", 0),
@@ -138,6 +139,13 @@ def _rules() -> Iterator[Json]:
     """The same for every node: what differs between programs is in the sets."""
     parts: Mapping[str, Iterable[tuple[str, list[Json]]]] = {
         "guard": _guard(),
+        "own-guard": [
+            (
+                "nor does the node call where node ports lead",
+                [_address(version, "daddr", str(NODE_PORT_ADDRESS[version])), *_DROP],
+            )
+            for version in _PAYLOAD
+        ],
         "node-ports": _node_ports(_FROM_ELSEWHERE),
         "own-node-ports": _node_ports(),
         "input": [("pods must not speak to tunnel ends", [_FROM_BRIDGE, _GENEVE, *_DROP])],

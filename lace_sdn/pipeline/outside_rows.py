@@ -199,7 +199,9 @@ class Gateway:
                 Ct(DESTINATION_ZONE.slice, tables.DESTINATION_STATE.number, nat=Nat()),
             )
         # No pod's own address leaves the bridge for the node's stack.
-        yield OWNER.flow(tables.DESTINATION_COMMIT, Priority.OWN_CONNECTION, Match(ip, TO_HOST, NEW))
+        yield OWNER.flow(
+            tables.DESTINATION_COMMIT, Priority.OWN_CONNECTION, Match(ip, TO_HOST, NEW, IS_NOT_ADMITTED)
+        )
 
 
 @dataclass(frozen=True, slots=True)
