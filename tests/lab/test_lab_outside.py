@@ -8,12 +8,23 @@ import subprocess
 import time
 from dataclasses import replace
 from ipaddress import ip_address
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lace_sdn.lab import agent_client, cluster, hosts, links, netns, places, processes, switches
+from lace_sdn.lab import (
+    agent_client,
+    cluster,
+    hosts,
+    links,
+    netns,
+    places,
+    processes,
+    stacks,
+    switches,
+)
 from lace_sdn.lab.names import host_interface, pod_interface
 from lace_sdn.lab.probes import Observation, Probe
 from lace_sdn.model.objects import ExternalHost, HostPod, Port, Protocol
@@ -279,6 +290,29 @@ def test_up_completes_a_host_that_is_not_whole(standing: Lab, bring_with: BringW
     ]
     assert _seen(standing, *probes) == [_by("host server")] * 4
     assert _seen(standing, Probe("host server", "203.0.113.10", Protocol.TCP, 80)) == [_by("host client")]
+
+
+STAGES = {
+    "namespace": lambda lab: netns.exists(lab.host_namespace("client")),
+    "link": lambda lab: "eth0" in links.devices(lab.host_namespace("client")),
+    "other": lambda lab: netns.exists(lab.host_namespace("server")),
+    "stack": lambda lab: bool(processes.find(stacks.mark(lab, "node1"))),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_up_goes_on_where_a_killed_one_ended(lab: Lab, bring_with: BringWith, stage: str) -> None:
+    asked = (lab, PEERING, _with(CLIENT, SERVER))
+    killed = get_context("fork").Process(target=bring_with, args=asked)
+    killed.start()
+    _await(lambda: STAGES[stage](lab))
+    killed.kill()
+    killed.join(BOUND_S)
+    bring_with(*asked)
+    probes = [Probe("host client", str(address), Protocol.UDP, 53) for address in SERVER.addresses]
+    assert _seen(lab, *probes) == [_by("host server")] * len(probes)
+    assert cluster.down(lab)
+    assert netns.names(lab.namespace_prefix) == []
 
 
 def test_what_runs_in_a_host_ends_with_it(standing: Lab, bring: Bring, bring_with: BringWith) -> None:
