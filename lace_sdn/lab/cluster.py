@@ -139,7 +139,10 @@ def _remove_what_goes(lab: Lab, state: ClusterState, tell: Tell) -> dict[str, Po
         tell(f"removing {len(leaving)} pods")
     agent_client.leave_all_but(lab, places.residents(lab, places.there(lab, state, staying)))
     pods.detach(lab, leaving)
-    hosts.remove_all_but(lab, state.external_host_by_name)
+    going = hosts.leaving(lab, state.external_host_by_name)
+    if going:
+        tell(f"removing {len(going)} hosts")
+    hosts.remove(lab, going)
     _remove_nodes_but(lab, state.node_by_name, tell)
     _sweep(lab, state)
     return staying

@@ -29,17 +29,20 @@ def ensure(lab: Lab, wire: Wire) -> None:
             links.configure_host(namespace, post, macs)
 
 
-def remove_all_but(lab: Lab, hosts: Iterable[str]) -> list[str]:
-    """End the other hosts, with what runs inside them; the names of their namespaces."""
-    staying = set(map(lab.host_namespace, hosts))
-    leaving = [name for name in netns.names(lab.host_namespace_prefix) if name not in staying]
-    for namespace in leaving:
+def leaving(lab: Lab, staying: Iterable[str]) -> list[str]:
+    """The namespaces of hosts that are none of ``staying``, also of half-made ones."""
+    wanted = set(map(lab.host_namespace, staying))
+    return [name for name in netns.names(lab.host_namespace_prefix) if name not in wanted]
+
+
+def remove(lab: Lab, namespaces: Iterable[str]) -> None:
+    """End hosts with what runs inside them, as if they were switched off."""
+    for namespace in namespaces:
         with concerning(f'host namespace "{namespace}"'):
             if netns.exists(namespace):
                 processes.stop(lab.host_mark(namespace), grace=1.0)
             links.unplug(namespace, links.HOST_DEVICE)
             netns.remove(namespace)
-    return leaving
 
 
 def is_whole(lab: Lab, host: str) -> bool:

@@ -45,15 +45,19 @@ class Wire:
 
 
 def wire(nodes: Sequence[Node], hosts: Sequence[ExternalHost] = ()) -> Wire:
-    """Who is on the wire. Raises LabError as ``addresses`` does, and for a host with an address that is another one's."""
+    """Who is on the wire; a host that names no gateway has the first node.
+
+    Raises LabError as ``addresses`` does, and for a host with an address that is another one's.
+    """
     own = addresses(nodes)
     _check_hosts(nodes, hosts)
     every = [address for node in nodes for address in node.addresses]
     every += [address for host in hosts for address in host.addresses]
     by_node = {node.name: node.addresses for node in nodes}
+    first = next(iter(by_node), "")
     return Wire(
         {node: Post(wire_mac("node", node), its, _beyond(its, every)) for node, its in own.items()},
-        {host.name: _post(host, every, by_node.get(host.gateway, ())) for host in hosts},
+        {host.name: _post(host, every, by_node.get(host.gateway or first, ())) for host in hosts},
     )
 
 

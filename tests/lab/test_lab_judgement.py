@@ -7,12 +7,14 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from lace_sdn.lab.places import names_of
 from lace_sdn.lab.probes import Observation
 from lace_sdn.lab.reach import Finding, Found, is_as_intended, judge, judge_service
 from lace_sdn.model.cluster import ClusterState
 from lace_sdn.model.objects import (
     Backend,
     Endpoint,
+    ExternalHost,
     Network,
     NetworkType,
     Node,
@@ -151,3 +153,89 @@ def test_a_service_refuses_always_or_never() -> None:
 def test_a_client_with_affinity_is_answered_by_one_endpoint_of_those_meant() -> None:
     assert is_as_intended(Expectation(Outcome.ALLOW, BOTH), _served(A, A, affinity=60))
     assert _served(A, B, affinity=60).found is Found.HALF
+
+
+OUTSIDE = replace(
+    STATE,
+    nodes=(Node("n", (ip_address("192.168.0.1"),)), Node("m", (ip_address("192.168.0.2"),))),
+    networks=(
+        *STATE.networks,
+        Network("lan", NetworkType.EXTERNAL, 3, (), (ip_network("203.0.113.0/24"),)),
+    ),
+    external_hosts=(ExternalHost("client", (ip_address("203.0.113.10"),)),),
+)
+
+
+@pytest.mark.parametrize("end", ["host client", "node n"])
+def test_hosts_and_nodes_are_judged_as_pods_are(end: str) -> None:
+    asked = Connection("blue/a", end, Protocol.TCP, 80)
+    assert judge(OUTSIDE, asked, Observation((end,), (end,))) == Finding(
+        Found.ALLOW, backends=frozenset({end})
+    )
+    assert judge(OUTSIDE, asked, Observation((end,))).found is Found.HALF
+    assert judge(OUTSIDE, asked, Observation(("red/d",))).found is Found.LEAK
+    assert judge(OUTSIDE, asked, Observation(refused=True)).found is Found.REJECT
+    assert judge(OUTSIDE, asked, Observation()).found is Found.DENY
+
+
+def test_an_answer_to_what_nobody_saw_is_half_a_connection() -> None:
+    asked = Connection("blue/a", "host client", Protocol.TCP, 80)
+    assert judge(OUTSIDE, asked, Observation((), ("host client",))).found is Found.HALF
+
+
+def test_a_pod_that_bears_the_address_of_a_host_rightly_gets_what_its_network_sends_there() -> None:
+    twin = _endpoint("blue", "twin", "203.0.113.10")
+    state = replace(OUTSIDE, endpoints=(*OUTSIDE.endpoints, twin))
+    asked = Connection("blue/a", "host client", Protocol.TCP, 80)
+    assert judge(state, asked, Observation(("blue/twin",), ("blue/twin",))).found is Found.DENY
+
+
+def _called_by_node_port(*seen: Observation, source: str = "host client") -> Finding:
+    """Port 30080 of node m leads to the Service blue/api with the endpoints blue/a and blue/b."""
+    port = replace(
+        PORT,
+        node_port=30080,
+        backends=tuple(
+            Backend(ip_address(f"10.0.0.{host}"), 80, "n", pod)
+            for host, pod in ((2, "blue/a"), (3, "blue/b"))
+        ),
+    )
+    service = Service("blue", "api", "blue", (ip_address("10.96.0.1"),), (port,))
+    state = replace(OUTSIDE, services=(service,))
+    return judge_service(state, Connection(source, "node m", Protocol.TCP, 30080), seen)
+
+
+PORT = ServicePort(Protocol.TCP, 80)
+
+
+def test_a_node_port_is_reached_when_each_attempt_is_answered_by_an_endpoint() -> None:
+    assert _called_by_node_port(A, B, A) == Finding(Found.ALLOW, backends=BOTH)
+
+
+@pytest.mark.parametrize("stranger", ["red/d", "node m", "node n", "host client"])
+def test_who_is_no_endpoint_behind_a_node_port_is_a_stranger(stranger: str) -> None:
+    """The node itself, too: it is to lead to the Service."""
+    asked = _called_by_node_port(A, Observation((stranger,), (stranger,)), source="blue/a")
+    assert asked.found is Found.LEAK
+
+
+def test_a_node_port_refuses_always_or_never() -> None:
+    refused = Observation(refused=True)
+    assert _called_by_node_port(refused, refused).found is Found.REJECT
+    assert _called_by_node_port(Observation()).found is Found.DENY
+    assert _called_by_node_port(refused, A).found is Found.HALF
+
+
+def test_endpoints_in_an_external_network_are_known_by_the_hosts_and_nodes_that_have_their_addresses() -> (
+    None
+):
+    backends = tuple(
+        Backend(ip_address(text), 80) for text in ("192.168.0.2", "203.0.113.10", "203.0.113.99")
+    )
+    service = Service("lan", "web", "lan", (ip_address("10.96.0.2"),), (replace(PORT, backends=backends),))
+    state = replace(OUTSIDE, services=(service,))
+    names = ("node m", "host client", "203.0.113.99:80")
+    asked = Connection("blue/a", "service lan/web", Protocol.TCP, 80)
+    seen = [Observation((name,), (name,)) for name in names[:2]]
+    assert tuple(names_of(state, service, backends)) == names
+    assert judge_service(state, asked, seen).backends == frozenset(names[:2])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lace_sdn.lab import LabError
-from lace_sdn.lab.names import Lab, node_interface, pod_interface
+from lace_sdn.lab.names import Lab, host_interface, node_interface, pod_interface, wire_mac
 
 KUBERNETES_NAME = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,80}[a-z0-9])?", fullmatch=True)
 
@@ -24,6 +24,12 @@ def test_one_labs_namespaces_are_never_among_anothers() -> None:
     assert not Lab("ab").underlay_namespace.startswith(Lab("a").namespace_prefix)
 
 
+def test_a_pod_in_a_namespace_called_host_is_not_taken_for_a_host() -> None:
+    its = Lab("a")
+    assert its.pod_namespace("host/x") != its.host_namespace("x")
+    assert not its.pod_namespace("host/x").startswith(its.host_namespace_prefix)
+
+
 def test_a_pod_in_a_namespace_called_node_is_not_taken_for_a_node() -> None:
     assert Lab("a").pod_namespace("node/x") != Lab("a").node_namespace("x")
 
@@ -32,6 +38,15 @@ def test_a_pod_in_a_namespace_called_node_is_not_taken_for_a_node() -> None:
 def test_interface_names_fit_into_the_kernels_fifteen_characters(name: str) -> None:
     assert len(pod_interface(f"ns/{name}")) <= 15
     assert len(node_interface(name)) <= 15
+    assert len(host_interface(name)) <= 15
+
+
+@given(KUBERNETES_NAME)
+def test_macs_on_the_wire_are_of_one_station_and_locally_administered(name: str) -> None:
+    """IEEE 802, section 8.2: the two lowest bits of the first octet. A host is not a node of the same name."""
+    octets = bytes.fromhex(wire_mac("host", name).replace(":", ""))
+    assert (len(octets), octets[0] & 0b11) == (6, 0b10)
+    assert wire_mac("host", name) != wire_mac("node", name)
 
 
 def test_the_longest_names_of_kubernetes_fit_into_a_file_name_and_stay_apart() -> None:

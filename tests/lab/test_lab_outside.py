@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import socket
+import struct
 import subprocess
 import time
 from dataclasses import replace
 from ipaddress import ip_address
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lace_sdn.lab import agent_client, cluster, hosts, netns, processes
-from lace_sdn.lab.names import host_interface
+from lace_sdn.lab import (
+    agent_client,
+    cluster,
+    hosts,
+    links,
+    netns,
+    places,
+    processes,
+    stacks,
+    switches,
+)
+from lace_sdn.lab.names import host_interface, pod_interface
 from lace_sdn.lab.probes import Observation, Probe
 from lace_sdn.model.objects import ExternalHost, HostPod, Port, Protocol
+from lace_sdn.pipeline.constants import GATEWAY_INTERFACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,6 +225,48 @@ def test_up_again_leaves_hosts_and_their_connections_as_they_are(
     assert processes.find(standing.run) == before
 
 
+def test_the_link_to_the_pods_speaks_both_families_and_is_watched(lab: Lab, bring_with: BringWith) -> None:
+    bring_with(lab, PEERING, _with(CLIENT))
+    add = ("--may-exist", "add-port", "br-int", GATEWAY_INTERFACE, "--", "set", "Interface", GATEWAY_INTERFACE, "type=internal")  # fmt: skip
+    switches.Switch(lab, "node1").vsctl(*add)
+    built = bring_with(lab, PEERING, _with(CLIENT))
+    option = f"/proc/sys/net/ipv6/conf/{GATEWAY_INTERFACE}/disable_ipv6"
+    inside = netns.command(lab.node_namespace("node1"), "cat", option)
+    assert processes.run(inside) == "0\n"
+    (node,) = (its for its in places.residents(lab, built.state) if its.id == "node node1")
+    assert node.devices == ("br-phy", GATEWAY_INTERFACE)
+
+
+def test_a_node_hears_by_its_own_links_only(standing: Lab, bring_with: BringWith) -> None:
+    """A pod that knows the MAC of its port's end in the node does not get past the switch by it."""
+    built = bring_with(standing, PEERING, _with(CLIENT))
+    node, pod = standing.node_namespace("node1"), standing.pod_namespace("shop/web-0")
+    inner = links.mac(node, pod_interface("shop/web-0"))
+    address = str(built.state.node_by_name["node1"].addresses[0])
+    with netns.inside(pod):
+        sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    with netns.inside(node):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sender, listener:
+        listener.bind((address, 7777))
+        listener.settimeout(0.3)
+        sender.bind(("eth0", 0))
+        sender.send(_datagram(inner, address, 7777))
+        with pytest.raises(TimeoutError):
+            listener.recv(100)
+
+
+def _datagram(mac: str, address: str, port: int) -> bytes:
+    """RFC 894, RFC 791, RFC 768, without the checksum of UDP."""
+    ethernet = bytes.fromhex(mac.replace(":", "")) + bytes([2, 0, 0, 0, 0, 9]) + b"\x08\x00"
+    addresses = ip_address("203.0.113.10").packed + ip_address(address).packed
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 32, 0, 0, 64, socket.IPPROTO_UDP, 0) + addresses
+    total = sum(struct.unpack("!10H", header))
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    header = header[:10] + checksum.to_bytes(2) + header[12:]
+    return ethernet + header + struct.pack("!HHHH", 5555, port, 12, 0) + b"past"
+
+
 DAMAGES = {
     "namespace": lambda _lab, namespace: ["ip", "netns", "del", namespace],
     "link": lambda _lab, namespace: ["ip", "-n", namespace, "link", "del", "eth0"],
@@ -235,6 +290,29 @@ def test_up_completes_a_host_that_is_not_whole(standing: Lab, bring_with: BringW
     ]
     assert _seen(standing, *probes) == [_by("host server")] * 4
     assert _seen(standing, Probe("host server", "203.0.113.10", Protocol.TCP, 80)) == [_by("host client")]
+
+
+STAGES = {
+    "namespace": lambda lab: netns.exists(lab.host_namespace("client")),
+    "link": lambda lab: "eth0" in links.devices(lab.host_namespace("client")),
+    "other": lambda lab: netns.exists(lab.host_namespace("server")),
+    "stack": lambda lab: bool(processes.find(stacks.mark(lab, "node1"))),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_up_goes_on_where_a_killed_one_ended(lab: Lab, bring_with: BringWith, stage: str) -> None:
+    asked = (lab, PEERING, _with(CLIENT, SERVER))
+    killed = get_context("fork").Process(target=bring_with, args=asked)
+    killed.start()
+    _await(lambda: STAGES[stage](lab))
+    killed.kill()
+    killed.join(BOUND_S)
+    bring_with(*asked)
+    probes = [Probe("host client", str(address), Protocol.UDP, 53) for address in SERVER.addresses]
+    assert _seen(lab, *probes) == [_by("host server")] * len(probes)
+    assert cluster.down(lab)
+    assert netns.names(lab.namespace_prefix) == []
 
 
 def test_what_runs_in_a_host_ends_with_it(standing: Lab, bring: Bring, bring_with: BringWith) -> None:

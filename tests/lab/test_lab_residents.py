@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lace_sdn.lab import frames, netns
-from lace_sdn.lab.probes import Resident
+from lace_sdn.lab.probes import Hearing, Resident
 from lace_sdn.lab.residents import Arrivals, Inhabitant
 from lace_sdn.model.objects import Protocol
 
@@ -31,8 +32,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process's own namespace stands for the pod's."""
     watched, other = socket.socketpair()
     monkeypatch.setattr(netns, "inside", lambda _namespace: contextlib.nullcontext())
-    monkeypatch.setattr(frames, "watch", lambda _device: watched)
+    monkeypatch.setattr(frames, "watch", lambda _device: watched.dup())
     yield
+    watched.close()
     other.close()
 
 
@@ -46,7 +48,7 @@ def taken(kind: int, family: int = socket.AF_INET) -> socket.socket:
 
 
 def resident(*ports: tuple[Protocol, int]) -> Resident:
-    return Resident("shop/web", "none", 1, ports)
+    return Resident("shop/web", "none", (1,), ports)
 
 
 async def answer(port: int) -> bytes:
@@ -105,6 +107,67 @@ def test_what_else_keeps_a_port_from_being_opened_is_an_error(monkeypatch: pytes
             await inhabitant.set_ports(resident((Protocol.TCP, 80)))
 
     in_a_pod(story)
+
+
+def heard(hearing: Hearing, arrival: frames.Arrival, kind: int = socket.PACKET_HOST) -> bool:
+    """By a place with the address 192.168.0.1 that serves TCP 80 and waits for an echo of ``mine``."""
+    its = replace(resident((Protocol.TCP, 80)), hearing=hearing, addresses=("192.168.0.1",))
+    arrivals = Arrivals()
+    arrivals.expect_reply(its.id, b"mine", lambda: None)
+    found = []
+    in_a_pod(lambda inhabitant: _listen(inhabitant, its, arrivals, lambda: found.append(inhabitant._hears(arrival, kind))))  # fmt: skip
+    return found[0]
+
+
+async def _listen(inhabitant: Inhabitant, its: Resident, arrivals: Arrivals, ask: Callable[[], None]) -> None:
+    inhabitant.resident, inhabitant._arrivals = its, arrivals
+    ask()
+
+
+WEB = frames.Arrival("192.168.0.1", (Protocol.TCP, 80), source_port=20000)
+ECHO = frames.Arrival("192.168.0.1", (Protocol.ICMP, 0), b"mine")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("arrival", [WEB, ECHO, replace(ECHO, is_echo_reply=True)])
+def test_a_node_hears_what_its_own_stack_keeps(arrival: frames.Arrival) -> None:
+    assert heard(Hearing.SERVED, arrival)
+    assert not heard(Hearing.SERVED, arrival, socket.PACKET_OTHERHOST)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "arrival",
+    [
+        replace(WEB, destination="10.0.0.2"),
+        replace(WEB, port=(Protocol.TCP, 30080)),
+        replace(WEB, port=(Protocol.UDP, 80)),
+        replace(ECHO, destination="10.0.0.2"),
+        replace(ECHO, token=b"a pod's", is_echo_reply=True),
+    ],
+)
+def test_a_node_does_not_hear_what_it_passes_on(arrival: frames.Arrival) -> None:
+    """To others, to its NodePorts, and replies to pods that the world knows by its address."""
+    assert not heard(Hearing.SERVED, arrival)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_host_hears_whatever_is_sent_to_its_mac_and_a_pod_everything() -> None:
+    astray = replace(WEB, destination="10.0.0.2")
+    assert heard(Hearing.ADDRESSED, astray)
+    assert not heard(Hearing.ADDRESSED, astray, socket.PACKET_OTHERHOST)
+    assert heard(Hearing.ALL, astray, socket.PACKET_OTHERHOST)
+
+
+def test_a_reply_at_another_place_than_its_source_is_recorded_as_an_arrival() -> None:
+    arrivals, replies = Arrivals(), []
+    arrivals.expect(b"mine")
+    arrivals.expect_reply("shop/web", b"mine", lambda: replies.append("here"))
+    reply = replace(ECHO, is_echo_reply=True)
+    arrivals.record("shop/web", reply)
+    assert replies == ["here"]
+    arrivals.record("shop/db", reply)
+    assert arrivals.forget(b"mine") == {"shop/db"}
 
 
 @pytest.mark.lab

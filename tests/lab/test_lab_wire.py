@@ -54,6 +54,15 @@ def test_a_gateway_without_an_address_of_a_family_is_none_for_it() -> None:
     assert made.hosts["client"].gateways == ("172.18.0.12",)
 
 
+def test_a_host_that_names_no_gateway_has_the_first_node() -> None:
+    made = wire(NODES, (_host("client", "203.0.113.10", gateway=""),))
+    assert made.hosts["client"].gateways == ("172.18.0.11",)
+
+
+def test_without_nodes_hosts_are_alone_on_the_wire() -> None:
+    assert wire((), (_host("client", "203.0.113.10"),)).hosts["client"].gateways == ()
+
+
 @pytest.mark.parametrize("owner", ["172.18.0.12", "203.0.113.10"])
 def test_a_host_with_an_address_of_another_one_is_refused(owner: str) -> None:
     hosts = (_host("a", "203.0.113.10"), _host("b", owner))
