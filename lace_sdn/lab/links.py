@@ -46,6 +46,7 @@ table inet lace-lab {
 """
 """One transaction: what the node's kernel receives by other devices goes no further (nft(8); raw is before any tracking)."""
 _IPV6_OPTIONS = Path("/proc/sys/net/ipv6/conf")
+_CLONED = 0x200  # linux/rtnetlink.h: RTM_F_CLONED
 _ONLINK = 4  # linux/rtnetlink.h: RTNH_F_ONLINK
 _LINK = 253  # linux/rtnetlink.h: RT_SCOPE_LINK
 _MAIN = 254  # linux/rtnetlink.h: RT_TABLE_MAIN
@@ -299,7 +300,9 @@ def _kept_routes(route: IPRoute, index: int) -> list[tuple[str, str]]:
     found = []
     for family in (socket.AF_INET, socket.AF_INET6):
         for message in route.get_routes(family=family, table=_MAIN):
-            if message["proto"] == _LAB and message.get("oif") == index:
+            # What the kernel has learned of a way, as its MTU, is listed as a clone of the route.
+            is_clone = bool(message["flags"] & _CLONED)
+            if message["proto"] == _LAB and message.get("oif") == index and not is_clone:
                 destination = message.get("dst")
                 its = f"{destination}/{message['dst_len']}" if destination else ""
                 found.append((its, message.get("gateway") or ""))

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -73,7 +72,6 @@ class Agent:
         self._table = NftTable()
         self._table_problems: list[str] = []
         self._routing = Routing()
-        self._stop = threading.Event()
         self._interface = 0
         self._due = self._table_due = 0.0
         self._settled: tuple[str, int] | None = None
@@ -81,11 +79,12 @@ class Agent:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; what is in force stays."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
-        while not self._stop.is_set():
+        # Waited for, not handled: a handler runs at any place, also where it would wait for what its own thread holds.
+        ends = {signal.SIGTERM, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        self._look()
+        while signal.sigtimedwait(ends, min(LOOK, max(self._due - time.monotonic(), 0.0))) is None:
             self._look()
-            self._stop.wait(min(LOOK, max(self._due - time.monotonic(), 0.0)))
         self._routing.close()
 
     def _look(self) -> None:
