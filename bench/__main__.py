@@ -7,7 +7,7 @@ import platform
 import sys
 
 from bench import compile as compiler
-from bench import services
+from bench import outside, services
 from bench.report import Report
 
 FLOWS = 50_000
@@ -21,6 +21,7 @@ def main() -> int:
     report = Report()
     compiler.run(report)
     services.run(report)
+    outside.run(report)
     from bench import codec  # noqa: PLC0415 - its parts would count in the compiler's memory
 
     report.section(f"Codec: {FLOWS:,} flows, also into a live switch")
