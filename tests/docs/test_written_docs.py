@@ -21,7 +21,7 @@ def test_tables_in_the_pipeline_document_are_the_declared_ones() -> None:
 
 
 def test_flows_quoted_in_the_pipeline_document_are_in_the_goldens() -> None:
-    told = ("one-way-peering", "service-only")
+    told = ("one-way-peering", "service-only", "egress-to-internet", "nodeport-local", "host-probe")
     goldens = "".join(
         path.read_text() for name in told for path in (ROOT / "flows" / name).glob("*.flows")
     ).splitlines()
