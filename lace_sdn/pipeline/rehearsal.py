@@ -206,9 +206,10 @@ class Stage:
         expected = int(OUTWARD_SOURCES[source.version].network_address) + way.port
         if int(source) != expected or delivery.node != way.node:
             return nobody
+        nowhere = name_of(destination, _called_port(delivery.packet))
         if self.hosts[delivery.node].leads_inward(destination):
-            return nobody  # the node's stack lets nothing out of the bridge come back into it
-        return self._underlay.get(destination) or name_of(destination, _called_port(delivery.packet))
+            return nowhere  # the node's stack lets nothing out of the bridge come back into it
+        return self._underlay.get(destination, nowhere)
 
     @cached_property
     def _endpoints(self) -> Mapping[tuple[str, int], str]:

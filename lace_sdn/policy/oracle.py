@@ -268,7 +268,9 @@ def _balanced(
             allowed=False,
             reason=f"{which} of Service {service.id} is Local, and node {node} has no endpoint",
         )
-    names = underlay_names(state) if state.network_by_name[service.network].is_external else {}
+    is_external = state.network_by_name[service.network].is_external
+    known = underlay_names(state) if is_external else {}
+    names = {address: name for address, name in known.items() if not _why_not_back(state, address)}
     return replace(
         access, backends=tuple(sorted({names.get(each.address) or _name(each) for each in chosen}))
     )
