@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.pipeline.constants import (
+    DEFAULT_MTU,
     GATEWAY_INTERFACE,
     GATEWAY_PORT,
     HOST_MAC,
@@ -40,7 +41,7 @@ class OvsdbSettings:
     tables: Mapping[int, str] = field(default_factory=lambda: {table.number: table.name for table in TABLES})
     bridge: str = "br-int"
     inactivity_probe: int = 5000
-    mtu: int = 1450
+    mtu: int = DEFAULT_MTU
 
 
 @dataclass(frozen=True, slots=True)
