@@ -20,6 +20,10 @@ ETHERNET_OCTETS: Final = 14
 """Of a frame's header, which the switch counts (ovs-actions(7), "The check_pkt_larger action")."""
 
 
+_LARGEST: Final = 0xFFFF
+"""Octets that the switch can compare with: no packet is larger in any case."""
+
+
 def size_flows(owner: Owner, mtu: int) -> Iterator[Flow]:
     """No IP packet of a pod that is larger than ``mtu`` goes on. Before conntrack: its sender knows it by what it called.
 
@@ -29,7 +33,7 @@ def size_flows(owner: Owner, mtu: int) -> Iterator[Flow]:
         tables.PACKET_SIZE,
         Priority.DEFAULT,
         Match(),
-        CheckPktLarger(ETHERNET_OCTETS + mtu, TOO_LARGE.slice),
+        CheckPktLarger(min(ETHERNET_OCTETS + mtu, _LARGEST), TOO_LARGE.slice),
         Goto(tables.SIZE_GATE.number),
     )
     yield owner.flow(tables.SIZE_GATE, Priority.LOW, Match(TOO_LARGE.equals(1)), Controller(REJECTED_OCTETS))

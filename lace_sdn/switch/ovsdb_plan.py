@@ -151,7 +151,7 @@ class BridgePlan:
             row.target = next((each for each in self.targets if each != row.target), row.target)
         _set(row, "max_backoff", [MAX_BACKOFF])
         _set(row, "inactivity_probe", [self.settings.inactivity_probe])
-        # Of packets that are refused. The switch queues them by port, so that no pod takes the share of the others.
+        # Of packets that are refused or too large. The switch queues them by port, so that no pod takes the share of the others.
         _set(row, "controller_rate_limit", [REFUSALS_A_SECOND])
         _set(row, "controller_burst_limit", [REFUSALS_A_SECOND])
         # The channel never runs through the bridge itself; in-band would add hidden flows.

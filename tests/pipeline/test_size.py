@@ -9,6 +9,7 @@ import pytest
 
 from lace_sdn.model.cluster import ClusterState
 from lace_sdn.model.objects import Allocation, Endpoint, Network, NetworkType, Node, Subnet
+from lace_sdn.openflow import wire
 from lace_sdn.openflow.match import parse_mac
 from lace_sdn.openflow.simulator import Fabric, Packet, Tcp
 from lace_sdn.openflow.simulator.packet import Ends
@@ -71,6 +72,12 @@ def test_what_fits_goes_on_and_what_does_not_goes_to_the_controller(version: int
     assert not bridge.conntrack("node-1").entries
     fits = bridge.inject("node-1", 1, packet(version, mtu))
     assert ([each.port for each in fits.deliveries], fits.to_controller) == ([2], ())
+
+
+def test_an_mtu_beyond_what_a_switch_compares_with_is_sent_all_the_same() -> None:
+    flows = NodeCompiler("node-1", mtu=65535).compile(Cluster.of(STATE), PORTS).flows
+    assert "check_pkt_larger(65535)" in "".join(map(str, flows))
+    assert all(wire.flow_add(flow, 1) for flow in flows)
 
 
 def test_it_does_not_matter_whom_the_sender_called() -> None:
