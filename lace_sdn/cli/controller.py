@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from lace_sdn.pipeline.constants import DEFAULT_MTU
+
 
 def _node_remote(
     _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
@@ -78,7 +80,7 @@ def _node_remote(
 @click.option(
     "--mtu",
     type=click.IntRange(1280, 65535),
-    default=1450,
+    default=DEFAULT_MTU,
     show_default=True,
     help="Octets of the pods' packets: the underlay's less 50, over an IPv6 underlay less 70.",
 )

@@ -10,6 +10,7 @@ from lace_sdn.openflow.actions import Ct, SetField
 from lace_sdn.openflow.fields import IN_PORT, TUN_ID, Term
 from lace_sdn.openflow.text import parse_flow, parse_group
 from lace_sdn.pipeline.compiler import Cluster, NodeCompiler
+from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.pipeline.cookies import Category, category_of, describe, name_id
 from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
@@ -21,6 +22,7 @@ from lace_sdn.pipeline.registers import (
     SOURCE_NETWORK,
     RegField,
 )
+from lace_sdn.pipeline.size_rows import mtu_of
 from lace_sdn.pipeline.tables import CLASSIFIER, TABLE_BY_NUMBER
 from lace_sdn.policy.relations import resolve
 from lace_sdn.policy.services import port_name, resolve_services
@@ -141,8 +143,12 @@ def objects(state: ClusterState) -> Iterator[str]:
 
 
 def _meant(dump: Iterable[Counted], state: ClusterState, node: str, *, sctp: bool) -> BridgeProgram:
-    """What the bridge should hold, with the ports that it has."""
-    return NodeCompiler(node, sctp=sctp).compile(Cluster.of(state), _ports(dump, state))
+    """What the bridge should hold, with the ports and the MTU that it has."""
+    found = (
+        mtu_of(counted.flow) for counted in dump if category_of(counted.flow.cookie) is Category.PIPELINE
+    )
+    mtu = next(filter(None, found), DEFAULT_MTU)
+    return NodeCompiler(node, sctp=sctp, mtu=mtu).compile(Cluster.of(state), _ports(dump, state))
 
 
 def _ports(dump: Iterable[Counted], state: ClusterState) -> dict[str, int]:

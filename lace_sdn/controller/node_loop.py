@@ -12,6 +12,7 @@ from lace_sdn.controller.stale_endpoints import flushes, leave
 from lace_sdn.controller.zones import stale_zones
 from lace_sdn.openflow.diff import Delta, diff
 from lace_sdn.pipeline.compiler import NodeCompiler
+from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.switch.contract import BundleRefused, SwitchLost
 
 if TYPE_CHECKING:
@@ -44,15 +45,22 @@ class NodeLoop:
     ``bridge``: the connected bridge or None; ``ports``: what the node's database says, None until it was read.
     """
 
-    def __init__(self, node: str, *, sctp: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
-        """``sctp``: whether the node's datapath tracks it by its ports; ``clock``: seconds, never goes back."""
+    def __init__(
+        self,
+        node: str,
+        *,
+        sctp: bool = True,
+        mtu: int = DEFAULT_MTU,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``sctp``: whether the datapath tracks it by its ports; ``mtu``: of pods, octets; ``clock``: seconds, never goes back."""
         self.node = node
         self.bridge: ProgrammableBridge | None = None
         self.ports: Mapping[str, int] | None = None
         self.programmed: Programmed | None = None
         self._clock = clock
         self._farewell = Farewell()
-        self._compiler = NodeCompiler(node, sctp=sctp)
+        self._compiler = NodeCompiler(node, sctp=sctp, mtu=mtu)
         self._installed: tuple[ProgrammableBridge, BridgeProgram] | None = None
         self._remembered: BridgeProgram | None = None
         self._confirmed_on: ProgrammableBridge | None = None

@@ -17,6 +17,7 @@ from lace_sdn.controller.host_plans import HostPlans
 from lace_sdn.controller.node_loop import NodeLoop
 from lace_sdn.controller.status import StatusFile, describe
 from lace_sdn.controller.world import World, WorldReader
+from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.pipeline.host import host_program
 from lace_sdn.switch.openflow_app import SwitchApp
 from lace_sdn.switch.ovsdb import OvsdbNode, OvsdbSettings, datapath_id
@@ -56,7 +57,7 @@ class Settings:
     status_file: Path | None = None
     datapath_type: str = "system"
     hosts_dir: Path | None = None
-    mtu: int = 1450
+    mtu: int = DEFAULT_MTU
     verbose: bool = False
 
     @property
@@ -68,8 +69,8 @@ class Settings:
 class Worker:
     """Runs the loop of one node in a greenthread of its own, so that a slow switch delays nobody else."""
 
-    def __init__(self, node: str, process: Process, *, sctp: bool) -> None:
-        self.loop = NodeLoop(node, sctp=sctp)
+    def __init__(self, node: str, process: Process, settings: Settings) -> None:
+        self.loop = NodeLoop(node, sctp=not settings.is_userspace, mtu=settings.mtu)
         self._process = process
         self._wake = threading.Event()
         self._thread = eventlet.spawn(self._run)
@@ -128,7 +129,7 @@ class Process:
         self._workers: dict[str, Worker] = {}
         self._databases: dict[str, OvsdbNode] = {}
         self._stop = threading.Event()
-        self._app = SwitchApp(self._on_up, self._on_down)
+        self._app = SwitchApp(self._on_up, self._on_down, settings.mtu)
 
     def run(self) -> None:
         """Serve until a signal."""
@@ -202,7 +203,7 @@ class Process:
             self._workers.pop(node).stop()
             self.publish()
         for node in remotes.keys() - self._workers.keys():
-            worker = self._workers[node] = Worker(node, self, sctp=not self._settings.is_userspace)
+            worker = self._workers[node] = Worker(node, self, self._settings)
             worker.loop.bridge = self._app.bridges.get(int(datapath_id(node), 16))
             settings = OvsdbSettings(
                 datapath_type=self._settings.datapath_type,

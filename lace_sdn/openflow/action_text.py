@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from lace_sdn.openflow.actions import (
     LEARNED_PRIORITY,
     SET_NAMES,
+    CheckPktLarger,
     Controller,
     Ct,
     CtClear,
@@ -39,7 +40,7 @@ FIELD_BY_SET_NAME: Final[dict[str, Field]] = {
 }
 
 _SLICE: Final = re.compile(r"([A-Z]\w*)\[(?:(\d+)(?:\.\.(\d+))?)?\]")
-_ACTION: Final = re.compile(r"(\w+)(?::(.*)|\((.*)\))?", re.DOTALL)
+_ACTION: Final = re.compile(r"(\w+)(?::(.*)|\((.*)\)(->.*)?)?", re.DOTALL)
 _NAT: Final = re.compile(r"(src|dst)(?:=(?:\[(?P<bracketed>[^\]]+)\]|(?P<plain>.+?))(?::(?P<port>\d+))?)?")
 _SINGLE_WORDS: Final[dict[str, Action]] = {
     "IN_PORT": InPort(),
@@ -77,7 +78,7 @@ def _parse_action(text: str) -> Action:
             f"{text!r} is no action that this program uses: one of {', '.join(_READERS)} is expected"
         )
     try:
-        return read(found[2] if found[2] is not None else found[3] or "")
+        return read(found[2] if found[2] is not None else (found[3] or "") + (found[4] or ""))
     except ValueError as error:
         raise ValueError(f"action {text!r}: {error}") from error
 
@@ -107,6 +108,11 @@ def _set_field(text: str) -> SetField:
 def _move(text: str) -> Move:
     source, _, target = text.partition("->")
     return Move(parse_slice(source), parse_slice(target))
+
+
+def _check_pkt_larger(text: str) -> CheckPktLarger:
+    size, _, target = text.partition("->")
+    return CheckPktLarger(parse_number(size, text), parse_slice(target))
 
 
 def _output(text: str) -> Output | OutputTo:
@@ -200,6 +206,7 @@ _READERS: Final[dict[str, Callable[[str], Action]]] = {
     "resubmit": _resubmit,
     "goto_table": lambda text: Goto(parse_number(text, text)),
     "output": _output,
+    "check_pkt_larger": _check_pkt_larger,
     "group": lambda text: GroupAction(parse_number(text, text)),
     "ct": _ct,
     "CONTROLLER": lambda text: Controller(parse_number(text, text)),

@@ -144,6 +144,24 @@ class DecTtl:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckPktLarger:
+    """Whether the frame has more than ``size`` octets, into one bit (ovs-actions(7), "The check_pkt_larger action").
+
+    Raises ValueError for a target of more bits.
+    """
+
+    size: int
+    target: Slice
+
+    def __post_init__(self) -> None:
+        if self.target.width != 1:
+            raise ValueError(f"check_pkt_larger: {self.target} is expected to be one bit")
+
+    def __str__(self) -> str:
+        return f"check_pkt_larger({self.size})->{self.target}"
+
+
+@dataclass(frozen=True, slots=True)
 class GroupAction:
     group: int
 
@@ -251,6 +269,7 @@ Action = (
     | Controller
     | InPort
     | DecTtl
+    | CheckPktLarger
     | GroupAction
     | Ct
     | CtClear

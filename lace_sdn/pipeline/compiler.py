@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, program
+from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.pipeline.endpoints import LocalEndpoint
 from lace_sdn.pipeline.fixed import Fixed
 from lace_sdn.pipeline.outside_units import OutsideScope, outside_units
@@ -111,20 +112,20 @@ class NodeCompiler:
     """Compiles one node again and again; a unit whose inputs did not change keeps its flows and groups.
 
     ``sctp``: whether the datapath tracks SCTP by its ports; without, Services of SCTP are left out.
+    ``mtu``: octets of the largest IP packet of a pod.
     """
 
-    def __init__(self, node: str, *, sctp: bool = True) -> None:
+    def __init__(self, node: str, *, sctp: bool = True, mtu: int = DEFAULT_MTU) -> None:
         self.node = node
         self._sctp = sctp
+        self._fixed = Fixed(mtu)
         self._parts: dict[Unit, tuple[tuple[Flow, ...], tuple[Group, ...]]] = {}
 
     def compile(self, cluster: Cluster, ports: Mapping[str, int]) -> BridgeProgram:
         """The program for the present state alone: what was compiled before only saves time."""
         known = self._parts
-        self._parts = {
-            unit: known.get(unit) or _parts(unit)
-            for unit in units(cluster, self.node, ports, sctp=self._sctp)
-        }
+        needed = units(cluster, self.node, ports, sctp=self._sctp)
+        self._parts = {unit: known.get(unit) or _parts(unit) for unit in (self._fixed, *needed)}
         parts = self._parts.values()
         return program(
             (flow for flows, _ in parts for flow in flows), (group for _, groups in parts for group in groups)
@@ -136,8 +137,7 @@ def _parts(unit: Unit) -> tuple[tuple[Flow, ...], tuple[Group, ...]]:
 
 
 def units(cluster: Cluster, node: str, ports: Mapping[str, int], *, sctp: bool) -> Iterator[Unit]:
-    """The units that ``node`` needs; each once."""
-    yield Fixed()
+    """The units that ``node`` needs beside what every node has; each once."""
     networks = cluster.state.network_by_name
     local = [endpoint for endpoint in cluster.endpoints_of.get(node, ()) if endpoint.id in ports]
     for each in local:

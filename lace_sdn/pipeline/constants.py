@@ -21,8 +21,11 @@ TWIN_SOURCE: Final[dict[int, IPv4Address | IPv6Address]] = {
 }
 """By IP version: whom an endpoint sees when its client, of another network, has the endpoint's own address."""
 
+DEFAULT_MTU: Final = 1450
+"""Octets of the largest IP packet of a pod where the underlay carries 1500 and is IPv4."""
+
 REJECTED_OCTETS: Final = 1280
-"""Of a refused packet, to the controller: what an ICMPv6 error may quote (RFC 4443 section 2.4 c)."""
+"""Of a packet that is refused or too large, to the controller: what an ICMPv6 error may quote (RFC 4443 section 2.4 c)."""
 
 LAST_POD_PORT: Final = 0x6FFF
 """Pods' ofports are 1..28671: an ofport is also the conntrack zone of its pod, zones above have other uses."""

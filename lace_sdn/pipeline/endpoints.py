@@ -61,7 +61,7 @@ class LocalEndpoint:
                 tables.SPOOF_GUARD,
                 Priority.NORMAL,
                 Match(port, term(ETH_SRC, ether), term(ETH_DST, GATEWAY_ETHER), *source_is(address)),
-                Goto(tables.RETURN_ZONE.number),
+                Goto(tables.PACKET_SIZE.number),
             )
             if address.version == 4:
                 yield owner.flow(

@@ -32,6 +32,7 @@ from lace_sdn.openflow.fields import (
 from lace_sdn.openflow.match import Match, ct_state, term
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import (
+    DEFAULT_MTU,
     GATEWAY_ETHER,
     GATEWAY_IPV4,
     HAIRPIN_SOURCE,
@@ -70,6 +71,7 @@ from lace_sdn.pipeline.registers import (
     SourceType,
 )
 from lace_sdn.pipeline.relation_rows import SCOPE_OF_CONNECTION, ask_permit
+from lace_sdn.pipeline.size_rows import size_flows
 from lace_sdn.pipeline.unit import Owner
 
 if TYPE_CHECKING:
@@ -103,10 +105,13 @@ IS_TRANSLATED = (IS_NOT_ADMITTED, TRANSLATED.equals(1))
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """No input: the same on every node."""
+    """The same on every node. ``mtu``: octets of the largest IP packet of a pod."""
+
+    mtu: int = DEFAULT_MTU
 
     def flows(self) -> Iterator[Flow]:
         yield _arp_responder()
+        yield from size_flows(OWNER, self.mtu)
         yield from _source_half()
         yield from _services()
         yield from _destination_half()

@@ -54,6 +54,7 @@ NODE_PORT = RegField("NodePort", REG[0], 11, 11, "to a node's own address: its p
 LOCAL_CHOICE = RegField(
     "LocalChoice", REG[0], 12, 12, "only endpoints of this node, for a Service with affinity"
 )
+TOO_LARGE = RegField("TooLarge", REG[0], 13, 13, "larger than pods' packets may be")
 SOURCE_NETWORK = RegField("SourceNetwork", REG[1], 0, 31, "network key of the sender")
 DESTINATION_NETWORK = RegField("DestinationNetwork", REG[2], 0, 31, "network key of the receiver")
 OUTPUT_PORT = RegField("OutputPort", REG[3], 0, 31, "ofport of the receiver, or of the tunnel")
@@ -105,6 +106,7 @@ REGISTERS: tuple[RegField, ...] = (
     HAIRPIN,
     NODE_PORT,
     LOCAL_CHOICE,
+    TOO_LARGE,
     SOURCE_NETWORK,
     DESTINATION_NETWORK,
     OUTPUT_PORT,

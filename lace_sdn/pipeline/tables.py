@@ -29,10 +29,14 @@ CLASSIFIER = Table(
 TUNNEL_DECODE = Table(
     1, "TunnelDecode", "Which networks a packet from a tunnel comes from and goes to.", (40,)
 )
-SPOOF_GUARD = Table(2, "SpoofGuard", "Whether the sender uses its own MAC and addresses.", (3, 10))
+SPOOF_GUARD = Table(2, "SpoofGuard", "Whether the sender uses its own MAC and addresses.", (3, 8))
 ARP_RESPONDER = Table(3, "ArpResponder", "The answer to a request for the gateway's MAC.")
 OUTSIDE_SOURCE = Table(
     5, "OutsideSource", "Which external Network the sender's address belongs to: the longest prefix.", (10,)
+)
+PACKET_SIZE = Table(8, "PacketSize", "Whether a pod's packet is larger than the MTU of pods.", (9,))
+SIZE_GATE = Table(
+    9, "SizeGate", "What is too large ends here: the controller tells its sender the MTU.", (10,)
 )
 RETURN_ZONE = Table(
     10,
@@ -137,6 +141,8 @@ TABLES: tuple[Table, ...] = (
     SPOOF_GUARD,
     ARP_RESPONDER,
     OUTSIDE_SOURCE,
+    PACKET_SIZE,
+    SIZE_GATE,
     RETURN_ZONE,
     SOURCE_CONNTRACK,
     SOURCE_STATE,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.openflow import wire
-from lace_sdn.pipeline.tables import REJECT
+from lace_sdn.pipeline.tables import REJECT, SIZE_GATE
 from lace_sdn.switch import library
 from lace_sdn.switch.contract import (
     REFUSALS_A_SECOND,
@@ -19,7 +20,7 @@ from lace_sdn.switch.contract import (
 )
 from lace_sdn.switch.dump import read_dump
 from lace_sdn.switch.exchange import Exchange
-from lace_sdn.switch.rejection import Allowance, rejection
+from lace_sdn.switch.rejection import Allowance, rejection, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,15 +44,20 @@ _MAX_XID: Final = 0xFFFFFFFF
 class Bridge:
     """One connection of one bridge, a ProgrammableBridge. When the switch reconnects it is a new Bridge."""
 
-    def __init__(self, datapath: Any) -> None:
-        """``datapath``: the library's, in its main state."""
+    def __init__(self, datapath: Any, mtu: int) -> None:
+        """``datapath``: the library's, in its main state; ``mtu``: of pods, octets."""
         self._datapath = datapath
+        self._answers: dict[int, Callable[[bytes], bytes | None]] = {
+            REJECT.number: rejection,
+            SIZE_GATE.number: partial(too_large, mtu=mtu),
+        }
+        """By table: what to say to the packets that it sends here."""
         self._turn = library.hub.Semaphore(1)
         self._exchange: Exchange | None = None
         self._lost = False
         self._cannot_flush = False
         self.unanswered = 0
-        """Packets that should have been refused, were there not too many of them."""
+        """Packets that should have been answered, were there not too many of them."""
         self._refusals = Allowance(REFUSALS_A_SECOND, REFUSALS_A_SECOND, time.monotonic())
         self._unreadable: tuple[wire.Foreign, ...] = ()
         """Flows with our cookie, of another version of this program: they go with the next change."""
@@ -145,13 +151,14 @@ class Bridge:
             )
 
     def refuse(self, packet: wire.PacketIn) -> None:
-        """Answer a packet that table Reject sent; silence where no answer is due or too many were given."""
-        if packet.table != REJECT.number or not is_ours(packet.cookie) or self._lost:
+        """Answer a packet that Reject or SizeGate sent; silence where no answer is due or too many were given."""
+        make = self._answers.get(packet.table)
+        if make is None or not is_ours(packet.cookie) or self._lost:
             return
         if not self._refusals.take(time.monotonic()) or not self._has_room():
             self.unanswered += 1
             return
-        answer = rejection(packet.frame)
+        answer = make(packet.frame)
         if answer is not None:
             self._datapath.send(wire.packet_out(answer, packet.in_port, self._reserve(1)[0]))
 

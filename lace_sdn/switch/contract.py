@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lace_sdn.openflow.wire import ConnectionFilter
 
 REFUSALS_A_SECOND: Final = 200
-"""Packets of one bridge that are refused by an answer; others are lost. The switch limits itself, and so do we."""
+"""Packets of one bridge that are answered, refused or too large; others are lost. The switch limits itself, and so do we."""
 
 
 class SwitchLost(ConnectionError):  # noqa: N818 (what happened, not a mistake)

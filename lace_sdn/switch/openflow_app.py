@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lace_sdn.openflow.wire import read_packet_in
 from lace_sdn.openflow.wire.oxm import Unreadable
+from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.switch import library
 from lace_sdn.switch.bridge import Bridge
 from lace_sdn.switch.exchange import Exchange, parse
@@ -35,10 +36,10 @@ class SwitchApp:
     A bridge that reconnects goes down (the old object) before it comes up (a new one), whatever order the library saw.
     """
 
-    def __init__(self, on_up: BridgeCallback, on_down: BridgeCallback) -> None:
-        """Nothing listens before ``listen``."""
+    def __init__(self, on_up: BridgeCallback, on_down: BridgeCallback, mtu: int = DEFAULT_MTU) -> None:
+        """Nothing listens before ``listen``. ``mtu``: of pods, octets."""
         self.bridges: dict[int, Bridge] = {}
-        self._on_up, self._on_down = on_up, on_down
+        self._on_up, self._on_down, self._mtu = on_up, on_down, mtu
         self._listeners: list[Listener] = []
         library.register_msg_parser(library.OPENFLOW_15)(parse)
         self._manager = library.AppManager.get_instance()
@@ -66,7 +67,7 @@ class SwitchApp:
         old = self.bridges.pop(datapath.id, None)
         if old is not None:
             self._down(old)
-        bridge = Bridge(datapath)
+        bridge = Bridge(datapath, self._mtu)
         self.bridges[bridge.datapath_id] = bridge
         _LOG.info("event=bridge_up bridge=%s", bridge.name)
         library.hub.spawn(self._on_up, bridge)

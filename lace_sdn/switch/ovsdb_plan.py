@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.pipeline.constants import (
+    DEFAULT_MTU,
     GATEWAY_INTERFACE,
     GATEWAY_PORT,
     HOST_MAC,
@@ -40,7 +41,7 @@ class OvsdbSettings:
     tables: Mapping[int, str] = field(default_factory=lambda: {table.number: table.name for table in TABLES})
     bridge: str = "br-int"
     inactivity_probe: int = 5000
-    mtu: int = 1450
+    mtu: int = DEFAULT_MTU
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class BridgePlan:
             row.target = next((each for each in self.targets if each != row.target), row.target)
         _set(row, "max_backoff", [MAX_BACKOFF])
         _set(row, "inactivity_probe", [self.settings.inactivity_probe])
-        # Of packets that are refused. The switch queues them by port, so that no pod takes the share of the others.
+        # Of packets that are refused or too large. The switch queues them by port, so that no pod takes the share of the others.
         _set(row, "controller_rate_limit", [REFUSALS_A_SECOND])
         _set(row, "controller_burst_limit", [REFUSALS_A_SECOND])
         # The channel never runs through the bridge itself; in-band would add hidden flows.

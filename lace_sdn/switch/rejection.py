@@ -1,4 +1,4 @@
-"""The answer to a packet that is refused: a TCP reset, or ICMP "port unreachable", from the address that was called.
+"""The answer to a packet that does not go on: refused, by a TCP reset or ICMP "port unreachable"; too large, by ICMP with the MTU.
 
 Pure, but for what the library needs. Frames come from pods, so any bytes may be in them: none of them raises out of here.
 The library reads single headers of known length, nothing else: its parsers of TCP options and of what follows do not end, or
@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, ip_address
 from typing import Any, Final, NamedTuple
 
 from lace_sdn.openflow.fields import EthType, IpProto
+from lace_sdn.pipeline.constants import GATEWAY_IPV4, GATEWAY_IPV6
 from lace_sdn.switch import library
 
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
@@ -22,6 +23,17 @@ _GROUP: Final = 1
 """Bit of the first octet of a MAC: more than one receiver."""
 _BROADCAST: Final = IPv4Address("255.255.255.255")
 _TTL: Final = 64
+_GATEWAYS: Final = {4: str(GATEWAY_IPV4), 6: str(GATEWAY_IPV6)}
+_ICMP_ERRORS: Final = frozenset((3, 4, 5, 11, 12))
+"""RFC 1122 section 3.2.2."""
+_ICMPV6_ERRORS: Final = frozenset((*range(128), 137))
+"""RFC 4443 section 2.1; 137 is a redirect, to which none is due either (section 2.4 e)."""
+_NEXT_HEADER: Final = 6
+"""Where an IPv6 header says what follows it (RFC 8200 section 3); ``_NOTHING`` does."""
+_NOTHING: Final = b"\x3b"
+_FRAGMENT: Final = 44
+_EXTENSIONS: Final = frozenset((0, 43, _FRAGMENT, 60))
+"""IPv6 headers that tell where the next one is (RFC 8200 section 4.1), but for IPsec's."""
 # RFC 1812 section 4.3.2.3 and RFC 4443 section 2.4 (c): the whole error stays within these sizes.
 _LONGEST_QUOTE: Final = {4: 576 - 20 - 8, 6: 1280 - 40 - 8}
 
@@ -40,17 +52,44 @@ class _Datagram(NamedTuple):
     payload: bytes
     size: int
 
+    @property
+    def length(self) -> int:
+        """Octets from the IP header on, as that says."""
+        return int(self.ip.total_length if self.ip.version == 4 else _IPV6 + self.ip.payload_length)
+
+    @property
+    def is_fragment(self) -> bool:
+        """For IPv4; the fragments of IPv6 have a protocol of their own."""
+        return self.ip.version == 4 and bool(self.ip.offset or self.ip.flags & _MORE_FRAGMENTS)
+
 
 def rejection(frame: bytes) -> bytes | None:
-    """The frame that refuses ``frame``; None for what is never answered.
+    """The frame that refuses ``frame``, from the address that was called; None for what is never answered.
 
     That is: resets, fragments (a switch sees no ports in them), several receivers, what is malformed, and all that is neither TCP nor UDP.
     """
     try:
         datagram = _read(bytes(frame))
+        if datagram.is_fragment or datagram.protocol not in (IpProto.TCP, IpProto.UDP):
+            return None
         answer = _reset(datagram) if datagram.protocol == IpProto.TCP else _unreachable(datagram)
-        return _frame(datagram, answer)
+        return _frame(datagram, answer, datagram.ip.dst)
     except Exception:  # noqa: BLE001 - whatever the library makes of hostile bytes, they get no answer
+        return None
+
+
+def too_large(frame: bytes, mtu: int) -> bytes | None:
+    """The frame by which a pod's gateway says that ``frame`` has more than ``mtu`` octets behind its Ethernet header.
+
+    None for what is never answered: what is not too large, ICMP errors, later fragments, several receivers, what is malformed.
+    IPv4 packets without DF are answered too: nobody here could fragment them, so it is up to their sender.
+    """
+    try:
+        datagram = _read(bytes(frame))
+        if datagram.length <= mtu or _is_error(datagram):
+            return None
+        return _frame(datagram, _packet_too_big(datagram, mtu), _GATEWAYS[datagram.ip.version])
+    except Exception:  # noqa: BLE001 - as above
         return None
 
 
@@ -64,7 +103,7 @@ def _read(frame: bytes) -> _Datagram:
         address = ip_address(text)
         if address.is_multicast or address.is_unspecified or address.is_loopback or address == _BROADCAST:
             raise _Unfit
-    if datagram.size < 0 or datagram.protocol not in (IpProto.TCP, IpProto.UDP):
+    if datagram.size < 0:
         raise _Unfit
     return datagram
 
@@ -72,19 +111,21 @@ def _read(frame: bytes) -> _Datagram:
 def _read_ipv4(ether: Any, packet: bytes) -> _Datagram:
     ip, _, _ = library.ipv4.ipv4.parser(packet)
     header = 4 * ip.header_length
-    if ip.version != 4 or header < _IPV4 or ip.offset or ip.flags & _MORE_FRAGMENTS:
+    if ip.version != 4 or header < _IPV4:
         raise _Unfit
     packet = packet[: ip.total_length]
     return _Datagram(ether, ip, ip.proto, packet, packet[header:], ip.total_length - header)
 
 
 def _read_ipv6(ether: Any, packet: bytes) -> _Datagram:
-    """Without extension headers: the library fails for those, which are cut off."""
-    ip, _, _ = library.ipv6.ipv6.parser(packet[:_IPV6])
+    """The library is told of no extension headers: it fails for those, which are cut off."""
+    head = packet[:_NEXT_HEADER] + _NOTHING + packet[_NEXT_HEADER + 1 : _IPV6]
+    ip, _, _ = library.ipv6.ipv6.parser(head)
     if ip.version != 6:
         raise _Unfit
+    protocol = packet[_NEXT_HEADER]
     packet = packet[: _IPV6 + ip.payload_length]
-    return _Datagram(ether, ip, ip.nxt, packet, packet[_IPV6:], ip.payload_length)
+    return _Datagram(ether, ip, protocol, packet, packet[_IPV6:], ip.payload_length)
 
 
 def _reset(datagram: _Datagram) -> Any:
@@ -113,8 +154,31 @@ def _unreachable(datagram: _Datagram) -> Any:
     return library.icmpv6.icmpv6(type_=1, code=4, data=unused + quote)
 
 
-def _frame(datagram: _Datagram, answer: Any) -> bytes:
-    """``answer`` on the way back: from whom was called to who called."""
+def _packet_too_big(datagram: _Datagram, mtu: int) -> Any:
+    """RFC 1191 section 4, RFC 4443 section 3.2: with the MTU, and as much of the datagram as fits."""
+    quote = datagram.packet[: _LONGEST_QUOTE[datagram.ip.version]]
+    if datagram.ip.version == 4:
+        return library.icmp.icmp(type_=3, code=4, data=library.icmp.dest_unreach(mtu=mtu, data=quote))
+    return library.icmpv6.icmpv6(type_=2, code=0, data=mtu.to_bytes(4, "big") + quote)
+
+
+def _is_error(datagram: _Datagram) -> bool:
+    """Whether it is an ICMP error. Raises for a later fragment, and where the headers end before that is known."""
+    if datagram.ip.version == 4:
+        if datagram.ip.offset:
+            raise _Unfit
+        return datagram.protocol == IpProto.ICMP and datagram.payload[0] in _ICMP_ERRORS
+    protocol, rest = datagram.protocol, datagram.payload
+    while protocol in _EXTENSIONS:
+        if protocol == _FRAGMENT and int.from_bytes(rest[2:4], "big") >> 3:
+            raise _Unfit
+        size = 8 if protocol == _FRAGMENT else 8 * (rest[1] + 1)
+        protocol, rest = rest[0], rest[size:]
+    return protocol == IpProto.ICMPV6 and rest[0] in _ICMPV6_ERRORS
+
+
+def _frame(datagram: _Datagram, answer: Any, source: str) -> bytes:
+    """``answer``, from ``source`` to who sent the datagram."""
     protocol = {library.tcp.tcp: IpProto.TCP, library.icmp.icmp: IpProto.ICMP}.get(
         type(answer), IpProto.ICMPV6
     )
@@ -122,9 +186,9 @@ def _frame(datagram: _Datagram, answer: Any) -> bytes:
     frame = library.packet.Packet()
     frame.add_protocol(library.ethernet.ethernet(dst=ether.src, src=ether.dst, ethertype=ether.ethertype))
     if ip.version == 4:
-        frame.add_protocol(library.ipv4.ipv4(src=ip.dst, dst=ip.src, proto=protocol, ttl=_TTL))
+        frame.add_protocol(library.ipv4.ipv4(src=source, dst=ip.src, proto=protocol, ttl=_TTL))
     else:
-        frame.add_protocol(library.ipv6.ipv6(src=ip.dst, dst=ip.src, nxt=protocol, hop_limit=_TTL))
+        frame.add_protocol(library.ipv6.ipv6(src=source, dst=ip.src, nxt=protocol, hop_limit=_TTL))
     frame.add_protocol(answer)
     frame.serialize()
     return bytes(frame.data)

@@ -57,6 +57,18 @@ def test_a_flow_added_by_hand_is_marked(dummy_switch: DummySwitch, bridge: str) 
     assert "foreign | 0 packets | NOT WHAT THE MANIFESTS MEAN" in flows(dummy_switch, bridge)
 
 
+def test_another_mtu_than_the_usual_is_what_the_controller_was_told(
+    dummy_switch: DummySwitch, bridge: str
+) -> None:
+    """The manifests say nothing of it."""
+    (before,) = rows(dummy_switch, bridge, "--table", "PacketSize")
+    after = before["flow"].replace("(1464)", "(1414)")
+    dummy_switch.ofctl("add-flow", bridge, after)
+    (found,) = rows(dummy_switch, bridge, "--table", "PacketSize")
+    assert (found["flow"], found["expected"]) == (after, True)
+    assert after != before["flow"]
+
+
 def test_flows_are_found_by_object(dummy_switch: DummySwitch, bridge: str) -> None:
     found = rows(dummy_switch, bridge, "--object", "networkroutingpolicy shop-uses-db")
     assert {row["table_name"] for row in found} == {"DestinationNetwork", "Permit"}

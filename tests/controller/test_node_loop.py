@@ -17,7 +17,7 @@ from lace_sdn.model.labels import NetworkSelector
 from lace_sdn.model.objects import Endpoint, Network, NetworkType, Node, RoutingPolicy, Subnet
 from lace_sdn.openflow.diff import apply
 from lace_sdn.openflow.flow import BridgeProgram
-from lace_sdn.pipeline import compile_node
+from lace_sdn.pipeline import NodeCompiler, compile_node
 from lace_sdn.pipeline.compiler import Cluster
 from lace_sdn.policy.ledger import Ledger
 from lace_sdn.switch.contract import BundleRefused, ForeignFlow, Installed, Refusal, SwitchLost
@@ -100,6 +100,14 @@ def test_an_empty_bridge_gets_the_whole_program_after_its_zones_are_empty() -> N
     assert loop.step(world("1", PEERING))
     assert bridge.told == ["dump", "flush 1", "flush 32769", "flush 2", "flush 32770", "commit"]
     assert bridge.program == compile_node(state(PEERING), "node-1", PORTS)
+
+
+def test_the_mtu_of_the_loop_is_that_of_its_program() -> None:
+    loop, bridge = NodeLoop("node-1", mtu=1400), RecordingBridge()
+    loop.bridge, loop.ports = bridge, PORTS
+    loop.step(world("1", PEERING))
+    assert bridge.program == NodeCompiler("node-1", mtu=1400).compile(Cluster.of(state(PEERING)), PORTS)
+    assert bridge.program != compile_node(state(PEERING), "node-1", PORTS)
 
 
 def test_a_step_without_change_sends_nothing() -> None:

@@ -41,12 +41,12 @@ spec:
 class Controller:
     """``lace-sdn controller`` for node1, whose bridge has the ports of its pods."""
 
-    def __init__(self, switch: DummySwitch, datapath_type: str) -> None:
+    def __init__(self, switch: DummySwitch, datapath_type: str, *options: str) -> None:
         self.switch = switch
         self._folder = switch.folder
         self._source = switch.folder / "manifests"
         self._source.mkdir()
-        self._type = datapath_type
+        self._options = ("--datapath-type", datapath_type, *options)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class Controller:
             *(sys.executable, "-m", "lace_sdn.cli.patched_controller", "--source", self._source, "--verbose"),
             *("--state", self._folder / "ledger", "--listen", self._folder / "openflow.sock"),
             *("--ovsdb", f"node1={self.switch.db}", "--status", self._folder / "status"),
-            *("--datapath-type", self._type),
+            *self._options,
         )
         with (self._folder / "controller.log").open("wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -113,9 +113,9 @@ def run() -> Iterator[Callable[[str], Controller]]:
     """Starts a controller for a datapath type, with the two endpoints."""
     with ExitStack() as stack:
 
-        def start(datapath_type: str = "system") -> Controller:
+        def start(datapath_type: str = "system", *options: str) -> Controller:
             switch = stack.enter_context(DummySwitch())
-            controller = stack.enter_context(Controller(switch, datapath_type))
+            controller = stack.enter_context(Controller(switch, datapath_type, *options))
             controller.publish(BOTH.read_text() + SCTP_SERVICE)
             controller.add_pods()
             return controller
@@ -145,6 +145,12 @@ def test_sctp_is_served_where_the_datapath_tracks_its_ports(
     reasons = {each["reason"] for each in controller.status["conditions"]}
     assert ("sctp" in controller.flows("table=22")) is is_served
     assert ("UnsupportedProtocol" in reasons) is not is_served
+
+
+def test_the_mtu_is_kept_to_by_the_bridge_and_by_the_way_to_the_node(run: Callable[..., Controller]) -> None:
+    controller = run("system", "--mtu", "1400")
+    assert "check_pkt_larger(1414)->NXM_NX_REG0[13]" in controller.flows("table=8")
+    assert controller.switch.vsctl("get", "Interface", "lace-gw0", "mtu_request").strip() == "1400"
 
 
 def test_a_renamed_file_is_soon_on_the_bridge(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lace_sdn.openflow.actions import (
     Action,
     Actions,
+    CheckPktLarger,
     Controller,
     Ct,
     CtClear,
@@ -265,6 +266,7 @@ def plain_actions(usable: tuple[Field, ...]) -> st.SearchStrategy[Action]:
         slices(REG, 32).map(OutputTo),
         st.just(InPort()),
         st.integers(0, 0xFFFF).map(Controller),
+        st.builds(CheckPktLarger, st.integers(0, 0xFFFF), slices((*REG, METADATA), 1)),
         st.sampled_from(GROUPS).map(GroupAction),
     )
 

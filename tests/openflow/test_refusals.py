@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lace_sdn.openflow import wire
-from lace_sdn.openflow.actions import Goto, Output, SetField
+from lace_sdn.openflow.actions import CheckPktLarger, Goto, Output, SetField
 from lace_sdn.openflow.diff import Delta, apply
-from lace_sdn.openflow.fields import IN_PORT, REG
+from lace_sdn.openflow.fields import IN_PORT, REG, Slice
 from lace_sdn.openflow.flow import BridgeProgram, Bucket, Flow, Group, program
 from lace_sdn.openflow.match import Match, term
 from lace_sdn.openflow.text import parse_flow, parse_group
@@ -36,6 +36,10 @@ TEXTS = [
     ("actions=learn(table=5,fin_idle_timeout=3)", "'fin_idle_timeout' is no field"),
     ("actions=learn(table=5,send_flow_rem)", "bits of a field"),
     ("actions=learn(table=x)", "'table=x'"),
+    ("actions=check_pkt_larger(1464)", "bits of a field"),
+    ("actions=check_pkt_larger(big)->NXM_NX_REG0[0]", "'big"),
+    ("actions=check_pkt_larger(1464)->NXM_NX_REG0[0..1]", "one bit"),
+    ("ip actions=ct(commit)->NXM_NX_REG0[0]", "is not expected"),
     ("actions=CONTROLLER:all", "'CONTROLLER:all'"),
     ("ip actions=ct(nat(both))", "nat\\(src=ADDRESS:PORT\\) is expected"),
 ]
@@ -97,6 +101,7 @@ def test_a_delta_for_another_bridge_is_refused(delta: Delta) -> None:
         Flow(1, 5, Match(), (Goto(255),)),
         Flow(1, 5, Match(), (Goto(2), Output(1))),
         Flow(1, 5, Match(), (Output(1 << 32),)),
+        Flow(1, 5, Match(), (CheckPktLarger(1 << 16, Slice(REG[0], 13, 1)),)),
         Flow(1, 5, Match(), (SetField(REG[0], 1), Goto(2), Goto(3))),
     ],
 )

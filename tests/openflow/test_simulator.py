@@ -102,6 +102,21 @@ def test_what_a_bucket_sets_is_gone_after_the_group() -> None:
     assert ports(fabric.inject("node0", 1, SYN)) == [2, 0]
 
 
+def test_only_a_larger_frame_than_it_says_sets_the_bit() -> None:
+    """And a smaller one clears it."""
+    fabric = bridge(
+        "priority=0 actions=set_field:0xff->reg3,check_pkt_larger(1464)->NXM_NX_REG3[1],output:NXM_NX_REG3[]"
+    )
+    sizes = (60, 1464, 1465, 9014)
+    assert [ports(fabric.inject("node0", 1, replace(SYN, size=each))) for each in sizes] == [
+        [0xFD],
+        [0xFD],
+        [0xFF],
+        [0xFF],
+    ]
+    assert ports(fabric.inject("node0", 1, SYN)) == [0xFD]
+
+
 def test_a_missing_group_is_an_error() -> None:
     with pytest.raises(SimulationError, match="group 9 does not exist"):
         bridge("priority=0 actions=group:9").inject("node0", 1, SYN)

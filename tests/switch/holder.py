@@ -20,7 +20,7 @@ from lace_sdn.switch.bridge import Bridge
 from lace_sdn.switch.contract import BundleRefused, SwitchLost
 from lace_sdn.switch.openflow_app import SwitchApp
 from lace_sdn.switch.ovsdb import OvsdbNode, OvsdbSettings
-from lace_sdn.switch.rejection import rejection
+from lace_sdn.switch.rejection import rejection, too_large
 
 _LOG = logging.getLogger("holder")
 
@@ -95,6 +95,10 @@ class Holder:
     def rejections(self, frames: tuple[bytes, ...]) -> list[bytes | None]:
         """The answer to each frame."""
         return [rejection(frame) for frame in frames]
+
+    def complaints(self, frames: tuple[bytes, ...], mtu: int) -> list[bytes | None]:
+        """What is said to each frame when no packet may be larger than ``mtu``."""
+        return [too_large(frame, mtu) for frame in frames]
 
     def unanswered(self, datapath_id: int) -> int:
         return self._bridge(datapath_id).unanswered

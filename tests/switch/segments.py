@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 from frames import checksum
 
+Addresses = dict[int, IPv4Address | IPv6Address]
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 POD_MAC, GATEWAY_MAC = bytes.fromhex("02000a000002"), bytes.fromhex("0a0000000001")
 POD = {4: ip_address("10.0.0.2"), 6: ip_address("fd00::2")}
+GATEWAY = {4: ip_address("169.254.127.1"), 6: ip_address("fe80::1")}
 VIP = {4: ip_address("10.96.0.1"), 6: ip_address("fd00:96::1")}
 POD_PORT, VIP_PORT = 40000, 80
 SHORTEST = 60
@@ -89,7 +91,7 @@ def checked_udp(ip: Ipv4 | Ipv6, data: bytes) -> bytes:
 
 
 class Answer(NamedTuple):
-    """An answer from the VIP to the pod; ``body`` is what stands behind the IP header."""
+    """An answer to the pod; ``body`` is what stands behind the IP header."""
 
     version: int
     protocol: int
@@ -109,21 +111,26 @@ class Answer(NamedTuple):
         assert self.body[4:8] == bytes(4)
         return self.body[0], self.body[1], self.body[8:]
 
+    @property
+    def too_big(self) -> tuple[int, int, int, bytes]:
+        """ICMP type and code, the MTU, and what is quoted."""
+        return self.body[0], self.body[1], int.from_bytes(self.body[4:8], "big"), self.body[8:]
 
-def read(frame: bytes, version: int = 4) -> Answer:
-    """An answer, judged: to the pod, from the gateway's MAC and the VIP, checksums right, no octet behind it but padding."""
+
+def read(frame: bytes, version: int = 4, sender: Addresses = VIP) -> Answer:
+    """An answer, judged: to the pod, from the gateway's MAC and ``sender``, checksums right, no octet behind it but padding."""
     assert frame[:14] == POD_MAC + GATEWAY_MAC + {4: b"\x08\x00", 6: b"\x86\xdd"}[version]
     length = int.from_bytes(frame[16:18], "big") if version == 4 else 40 + int.from_bytes(frame[18:20], "big")
     packet, padding = frame[14 : 14 + length], frame[14 + length :]
     assert padding == bytes(len(padding))
     assert not padding or len(frame) == SHORTEST
-    return _read_ipv4(packet) if version == 4 else _read_ipv6(packet)
+    return _read_ipv4(packet, sender) if version == 4 else _read_ipv6(packet, sender)
 
 
-def _read_ipv4(packet: bytes) -> Answer:
+def _read_ipv4(packet: bytes, sender: Addresses) -> Answer:
     head, _, length, _, fragment, ttl, protocol = struct.unpack("!BBHHHBB", packet[:10])
     assert (head, length, fragment & 0x3FFF, ttl) == (0x45, len(packet), 0, 64)
-    assert packet[12:20] == VIP[4].packed + POD[4].packed
+    assert packet[12:20] == sender[4].packed + POD[4].packed
     assert checksum(packet[:20]) == 0
     body = packet[20:]
     pseudo = packet[12:20] + struct.pack("!HH", protocol, len(body)) if protocol != ICMP else b""
@@ -131,10 +138,10 @@ def _read_ipv4(packet: bytes) -> Answer:
     return Answer(4, protocol, body, packet)
 
 
-def _read_ipv6(packet: bytes) -> Answer:
+def _read_ipv6(packet: bytes, sender: Addresses) -> Answer:
     head, length, protocol, limit = struct.unpack("!IHBB", packet[:8])
     assert (head, length, limit) == (6 << 28, len(packet) - 40, 64)
-    assert packet[8:40] == VIP[6].packed + POD[6].packed
+    assert packet[8:40] == sender[6].packed + POD[6].packed
     body = packet[40:]
     assert checksum(packet[8:40] + struct.pack("!II", len(body), protocol) + body) == 0
     return Answer(6, protocol, body, packet)

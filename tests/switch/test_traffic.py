@@ -12,13 +12,14 @@ from dummy import wait_until
 from dummy_fabric import Control
 from frames import read_pcap
 from holding import BOUND_S
-from segments import ACK, RST, SYN, TCP, UDP, VIP, Ipv4, Ipv6, checked_udp, ether, read, tcp, udp
+from segments import ACK, GATEWAY, RST, SYN, TCP, UDP, VIP, Ipv4, Ipv6, checked_udp, ether, read, tcp, udp
 
 from lace_sdn.openflow.diff import diff
 from lace_sdn.openflow.flow import BridgeProgram, program
 from lace_sdn.openflow.wire import ConnectionFilter, TupleFilter
+from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.pipeline.fixed import Fixed
-from lace_sdn.pipeline.tables import REJECT
+from lace_sdn.pipeline.tables import PACKET_SIZE, REJECT, SIZE_GATE
 from lace_sdn.switch.contract import REFUSALS_A_SECOND
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ REFUSING = program(
         *(flow for flow in Fixed().flows() if flow.table == REJECT.number),
     )
 )
+MEASURING = program(
+    (
+        *programs.flows(
+            f"{programs.OURS}, priority=100 actions=goto_table:8",
+            f"{programs.OURS}, table=10, priority=100 actions=output:2",
+        ).flows,
+        *(flow for flow in Fixed().flows() if flow.table in (PACKET_SIZE.number, SIZE_GATE.number)),
+    )
+)
+SIZES = {4: (DEFAULT_MTU - 20, DEFAULT_MTU - 19), 6: (DEFAULT_MTU - 40, DEFAULT_MTU - 39)}
+"""By IP version, octets behind the IP header: what just fits, and what does not."""
 BACKENDS = {4: ("10.1.0.1", "10.1.0.2"), 6: ("fd00:1::1", "fd00:1::2")}
 EVERY_BACKEND = sorted((*BACKENDS[4], *BACKENDS[6]))
 ZONES = (71, 72)
@@ -145,6 +157,23 @@ def test_a_datagram_to_nobody_comes_back_as_unreachable(
     answer = read(wires.answer(1), version)
     assert packet.startswith(answer.error[2])
     assert len(answer.packet) == {4: 576, 6: 1280}[version]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_sender_of_a_packet_that_is_too_large_is_told_and_what_fits_goes_on(
+    bridge: HeldBridge, wires: Wires, version: int
+) -> None:
+    """By the octet: the switch counts the Ethernet header too."""
+    install(bridge, MEASURING)
+    fits, larger = ({4: Ipv4(), 6: Ipv6()}[version].around(47, bytes(size)) for size in SIZES[version])
+    wires.receive(1, ether(larger), ether(fits))
+    answer = read(wires.answer(1), version, GATEWAY)
+    assert answer.too_big[:3] == {4: (3, 4, DEFAULT_MTU), 6: (2, 0, DEFAULT_MTU)}[version]
+    assert larger.startswith(answer.too_big[3])
+    assert len(answer.packet) == {4: 576, 6: 1280}[version]
+    wires.answer(2)
+    assert [len(wires.sent(port)) for port in (1, 2)] == [1, 1]
+    assert wires.sent(2) == [ether(fits)]
 
 
 def test_a_segment_that_the_library_cannot_read_stops_nobody(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lace_sdn.openflow.actions import (
     Action,
+    CheckPktLarger,
     Controller,
     Ct,
     CtClear,
@@ -148,7 +149,7 @@ def _actions(result: Run, state: _State, actions: Actions, depth: int) -> None:
         if isinstance(action, DecTtl):
             if not _decrement_ttl(state):
                 return
-        elif isinstance(action, SetField | Move | Push | Pop):
+        elif isinstance(action, SetField | Move | Push | Pop | CheckPktLarger):
             _modify(state, action)
         elif isinstance(action, CtClear):
             state.untrack()
@@ -156,7 +157,7 @@ def _actions(result: Run, state: _State, actions: Actions, depth: int) -> None:
             _forward(result, state, action, depth)
 
 
-def _modify(state: _State, action: SetField | Move | Push | Pop) -> None:
+def _modify(state: _State, action: SetField | Move | Push | Pop | CheckPktLarger) -> None:
     match action:
         case SetField():
             state.fields[action.field] = _set(state, action)
@@ -166,6 +167,8 @@ def _modify(state: _State, action: SetField | Move | Push | Pop) -> None:
             state.stack.append(state.read(action.source))
         case Pop() if state.stack:
             state.write(action.target, state.stack.pop())
+        case CheckPktLarger():
+            state.write(action.target, state.packet.size > action.size)
 
 
 def _forward(result: Run, state: _State, action: Action, depth: int) -> None:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     Address = IPv4Address | IPv6Address
 
 DEFAULT_TTL: Final = 64
+SHORTEST: Final = 60
+"""Octets of an Ethernet frame (IEEE 802.3 section 3.2.8), without its checksum."""
 
 
 class Tcp:
@@ -85,6 +87,7 @@ class Packet:
     """An Ethernet frame. ``quoted``: the packet that an ICMP error is about, as its sender saw it leave.
 
     ``tcp_flags``: see ``Tcp``; ``icmp_id``: identifier of an echo; ``payload`` tells packets apart in tests.
+    ``size``: octets of the frame, whatever its payload is here.
     """
 
     headers: Mapping[Field, int]
@@ -93,6 +96,7 @@ class Packet:
     icmp_id: int = 0
     quoted: Packet | None = None
     payload: bytes = field(default=b"")
+    size: int = SHORTEST
 
     def __hash__(self) -> int:
         return hash((frozenset(self.headers.items()), self.tcp_flags, self.icmp_id, self.payload))

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
 from lace_sdn.openflow.actions import (
+    CheckPktLarger,
     Controller,
     Ct,
     CtClear,
@@ -40,6 +41,7 @@ _LEARN: Final = struct.Struct("!10xHHHQHBxHH")
 _COPY: Final = struct.Struct("!4xHHH2x4s4s")
 _VENDOR: Final = struct.Struct("!4xIH")
 _SHORTS: Final = struct.Struct("!10xH4sH")
+_CHECK_PKT_LARGER: Final = struct.Struct("!10xHH4s")
 _RESUBMIT: Final = struct.Struct("!10xHB3x")
 _CT: Final = struct.Struct("!10xH4sHB3xH")
 _NAT: Final = struct.Struct("!12xHH")
@@ -123,6 +125,11 @@ def _output_to(data: bytes) -> OutputTo:
 def _stacked(data: bytes) -> Slice:
     low, header, width = _SHORTS.unpack_from(data)
     return slice_of(header, low, width)
+
+
+def _check_pkt_larger(data: bytes) -> CheckPktLarger:
+    size, low, header = _CHECK_PKT_LARGER.unpack_from(data)
+    return CheckPktLarger(size, slice_of(header, low, 1))
 
 
 def _ct(data: bytes) -> Ct:
@@ -214,6 +221,7 @@ _VENDOR_DECODERS: Final[dict[int, Callable[[bytes], Action]]] = {
     code.OUTPUT_REG: _output_to,
     code.STACK_PUSH: lambda data: Push(_stacked(data)),
     code.STACK_POP: lambda data: Pop(_stacked(data)),
+    code.CHECK_PKT_LARGER: _check_pkt_larger,
     code.CT: _ct,
     code.CT_CLEAR: lambda _: CtClear(),
     code.LEARN: _learn,

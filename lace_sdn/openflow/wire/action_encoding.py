@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.openflow.actions import (
+    CheckPktLarger,
     Controller,
     Ct,
     CtClear,
@@ -36,6 +37,7 @@ VENDOR: Final = 0x2320
 NO_TABLE: Final = 0xFF
 OUTPUT, GROUP, DEC_TTL, SET_FIELD, COPY_FIELD, EXPERIMENTER = 0, 22, 24, 25, 28, 0xFFFF
 RESUBMIT_TABLE, OUTPUT_REG, LEARN, STACK_PUSH, STACK_POP, CT, NAT, CT_CLEAR = 14, 15, 16, 27, 28, 35, 36, 43
+CHECK_PKT_LARGER: Final = 49
 GOTO_TABLE, APPLY_ACTIONS = 1, 4
 RESUBMIT_IN_PORT: Final = 0xFFF8
 """OFPP_IN_PORT in the 16 bits of OpenFlow 1.0, as vendor actions keep it."""
@@ -47,6 +49,7 @@ _COPY: Final = struct.Struct("!HHHHH2x4s4s4x")
 _RESUBMIT: Final = struct.Struct("!HHIHHB3x")
 _OUTPUT_REG: Final = struct.Struct("!HHIHH4sH6x")
 _STACK: Final = struct.Struct("!HHIHH4sH6x")
+_CHECK_PKT_LARGER: Final = struct.Struct("!HHIHHH4s6x")
 _CT: Final = struct.Struct("!HHIHH4sHB3x2x")
 _NAT: Final = struct.Struct("!HHIH2xHH")
 _CT_CLEAR: Final = struct.pack("!HHIH6x", EXPERIMENTER, 16, VENDOR, CT_CLEAR)
@@ -110,6 +113,13 @@ def _output_to(action: OutputTo) -> bytes:
     bits = action.source
     where = bits.low << 6 | bits.width - 1
     return _OUTPUT_REG.pack(EXPERIMENTER, 24, VENDOR, OUTPUT_REG, where, VENDOR_HEADER[bits.field], 0xFFFF)
+
+
+def _check_pkt_larger(action: CheckPktLarger) -> bytes:
+    bit = action.target
+    return _CHECK_PKT_LARGER.pack(
+        EXPERIMENTER, 24, VENDOR, CHECK_PKT_LARGER, action.size, bit.low, VENDOR_HEADER[bit.field]
+    )
 
 
 def _nat(nat: Nat) -> bytes:
@@ -185,6 +195,7 @@ ENCODERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     OutputTo: _output_to,
     InPort: lambda _: _IN_PORT,
     DecTtl: lambda _: _DEC_TTL,
+    CheckPktLarger: _check_pkt_larger,
     GroupAction: lambda action: _GROUP.pack(GROUP, 8, action.group),
     Ct: _ct,
     CtClear: lambda _: _CT_CLEAR,
