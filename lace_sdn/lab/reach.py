@@ -101,7 +101,9 @@ def judge_service(state: ClusterState, connection: Connection, seen: Sequence[Ob
     strangers = sorted(reached - members - others)
     if strangers:
         return Finding(Found.LEAK, f"reached {', '.join(strangers)}, no endpoint of it")
-    if reached <= others and (reached or _is_its_own(state, connection)):
+    # A node's own address at a NodePort leads into its bridge; at a pod's own address a node's port is not called.
+    is_its_own = _is_its_own(state, connection) and connection.source != connection.destination
+    if reached <= others and (reached or is_its_own):
         return Finding(Found.DENY)
     if not any(each.seen_at for each in seen):
         return _unseen(seen)
