@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, program
 from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.pipeline.endpoints import LocalEndpoint
 from lace_sdn.pipeline.fixed import Fixed
+from lace_sdn.pipeline.host import inward, node_ports
 from lace_sdn.pipeline.outside_units import OutsideScope, outside_units
 from lace_sdn.pipeline.relation_rows import (
     ClassDestination,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from lace_sdn.model.cluster import ClusterState
     from lace_sdn.model.objects import Address, Endpoint, Network, Prefix
+    from lace_sdn.pipeline.host import NodePort
     from lace_sdn.pipeline.service_units import Backed
     from lace_sdn.pipeline.unit import Unit
     from lace_sdn.policy.relations import PolicyClass
@@ -56,6 +59,16 @@ class Cluster:
     """By node: endpoints of Services that are pods there."""
     outside: Outside
     node_numbers: Mapping[str, int]
+
+    @cached_property
+    def inward(self) -> frozenset[Prefix]:
+        """What the world outside may call: prefixes of pods, and VIPs."""
+        return inward(self)
+
+    @cached_property
+    def node_ports(self) -> tuple[NodePort, ...]:
+        """Of all Services, sorted."""
+        return node_ports(self)
 
     @classmethod
     def of(cls, state: ClusterState) -> Cluster:

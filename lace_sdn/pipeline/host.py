@@ -64,7 +64,18 @@ def host_program(cluster: Cluster, node: str) -> HostProgram:
     place = cluster.state.node_by_name.get(node)
     if place is None:
         return HostProgram()
-    routes = {*_pods(cluster), *_vips(cluster), *_probed(cluster, node)}
+    routes = cluster.inward.union(_probed(cluster, node))
+    in_order = sorted(routes, key=lambda each: (each.version, int(each.network_address), each.prefixlen))
+    return HostProgram(place.addresses, tuple(in_order), cluster.node_ports)
+
+
+def inward(cluster: Cluster) -> frozenset[Prefix]:
+    """What the world outside may call, by whatever node: prefixes of pods, and VIPs."""
+    return frozenset((*_pods(cluster), *_vips(cluster)))
+
+
+def node_ports(cluster: Cluster) -> tuple[NodePort, ...]:
+    """Of all Services, sorted."""
     ports = {
         NodePort(vip.version, port.protocol, port.node_port)
         for service in cluster.state.services
@@ -72,8 +83,7 @@ def host_program(cluster: Cluster, node: str) -> HostProgram:
         for port in service.ports
         if port.node_port
     }
-    in_order = sorted(routes, key=lambda each: (each.version, int(each.network_address), each.prefixlen))
-    return HostProgram(place.addresses, tuple(in_order), tuple(sorted(ports)))
+    return tuple(sorted(ports))
 
 
 def _pods(cluster: Cluster) -> Iterator[Prefix]:
