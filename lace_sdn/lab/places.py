@@ -12,10 +12,10 @@ from lace_sdn.lab.probes import Hearing, Resident
 from lace_sdn.lab.switches import UNDERLAY_BRIDGE
 from lace_sdn.model.objects import Protocol
 from lace_sdn.pipeline.constants import GATEWAY_INTERFACE
-from lace_sdn.policy.ends import HOST_PREFIX, NODE_PREFIX
+from lace_sdn.policy.ends import HOST_PREFIX, NODE_PREFIX, name_of, underlay_names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
 
     from lace_sdn.lab.names import Lab
     from lace_sdn.model.cluster import ClusterState
@@ -52,28 +52,17 @@ def there(lab: Lab, state: ClusterState, pods: Collection[str]) -> ClusterState:
 def bearers(state: ClusterState, address: Address) -> Iterator[str]:
     """The names of all pods, hosts and nodes that have this address."""
     yield from (endpoint.id for endpoint in state.endpoints if address in endpoint.addresses)
-    underlay = bearer_on_underlay(state).get(address)
+    underlay = underlay_names(state).get(address)
     if underlay:
         yield underlay
-
-
-def bearer_on_underlay(state: ClusterState) -> Mapping[Address, str]:
-    """``host NAME`` or ``node NAME`` by address."""
-    nodes = {address: NODE_PREFIX + node.name for node in state.nodes for address in node.addresses}
-    outside = {
-        address: HOST_PREFIX + host.name for host in state.external_hosts for address in host.addresses
-    }
-    return outside | nodes
 
 
 def names_of(state: ClusterState, service: Service, backends: Iterable[Backend]) -> Iterator[str]:
     """Who answers for endpoints of ``service``: pods, hosts and nodes by name, ``ADDRESS:PORT`` what is nowhere here."""
     is_outside = state.network_by_name[service.network].is_external
-    on_underlay = bearer_on_underlay(state) if is_outside else {}
+    on_underlay = underlay_names(state) if is_outside else {}
     for each in backends:
-        host = f"[{each.address}]" if each.address.version == 6 else str(each.address)
-        elsewhere = each.pod or f"{host}:{each.port}"
-        yield on_underlay.get(each.address, elsewhere)
+        yield on_underlay.get(each.address) or each.pod or name_of(each.address, each.port)
 
 
 def _pod(lab: Lab, endpoint: Endpoint, more: Ports) -> Resident:
