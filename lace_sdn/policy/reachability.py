@@ -11,7 +11,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from lace_sdn.model.objects import Protocol
-from lace_sdn.policy.ends import HOST_PREFIX, NODE_PREFIX, SERVICE_PREFIX, addresses_of
+from lace_sdn.policy.ends import (
+    HOST_PREFIX,
+    NODE_PREFIX,
+    SERVICE_PREFIX,
+    addresses_of,
+    entry_node,
+    is_outside,
+)
 from lace_sdn.policy.oracle import Connection, node_port, verdict
 
 if TYPE_CHECKING:
@@ -105,15 +112,24 @@ def _between(
 ) -> Iterator[Connection]:
     asked = dict.fromkeys((*ports, (Protocol.ICMP, 0)))
     for family in shared_families(addresses_of(state, source), addresses_of(state, destination)):
-        for protocol, number in asked:
-            yield Connection(source, destination, protocol, number, family)
+        if _has_way(state, source, destination, family):
+            for protocol, number in asked:
+                yield Connection(source, destination, protocol, number, family)
+
+
+def _has_way(state: ClusterState, source: str, destination: str, family: int) -> bool:
+    """Whether the node between a pod and the world outside has an address of the family, without which nothing is forwarded."""
+    if not (is_outside(source) or is_outside(destination)):
+        return True
+    node = state.node_by_name[entry_node(state, source)]
+    return any(address.version == family for address in node.addresses)
 
 
 def _to_service(state: ClusterState, source: str, service: Service) -> Iterator[Connection]:
+    name = SERVICE_PREFIX + service.id
     for family in shared_families(addresses_of(state, source), service.vips):
         for port in service.ports:
-            if port.protocol is not Protocol.SCTP:
-                name = SERVICE_PREFIX + service.id
+            if port.protocol is not Protocol.SCTP and _has_way(state, source, name, family):
                 yield Connection(source, name, port.protocol, port.number, family)
 
 

@@ -164,3 +164,15 @@ def test_a_policy_that_goes_cuts_what_it_allowed(standing: Lab, bring: Bring, tm
         for asked, finding in findings.items()
         if asked.destination.startswith("host ")
     )
+
+
+def test_an_underlay_of_ipv6_alone(
+    standing: Lab, bring: Bring, differences: Differences, tmp_path: Path
+) -> None:
+    """Tunnels, ways out and in, NodePorts: of IPv4 the pods have only each other."""
+    text = (BOOK / "nodeport-local" / "cluster.yaml").read_text()
+    lines = [line for line in text.splitlines() if "InternalIP, address: 172." not in line]
+    (tmp_path / "cluster.yaml").write_text("\n".join(lines))
+    built = bring(standing, tmp_path)
+    assert all(address.version == 6 for node in built.state.nodes for address in node.addresses)
+    assert differences(standing, built) == {}
