@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
 ETHERNET_OCTETS: Final = 14
 """Of a frame's header, which the switch counts (ovs-actions(7), "The check_pkt_larger action")."""
-
-
 _LARGEST: Final = 0xFFFF
-"""Octets that the switch can compare with: no packet is larger in any case."""
+"""Octets that the switch can compare with."""
 
 
 def size_flows(owner: Owner, mtu: int) -> Iterator[Flow]:
