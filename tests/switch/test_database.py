@@ -90,6 +90,8 @@ def test_the_switch_limits_what_it_asks_to_be_refused(switch: DummySwitch, holde
 def test_tables_have_their_names(switch: DummySwitch, holder: HolderProcess) -> None:
     """In dumps with --names."""
     wait_for_ports(holder, {})
+    # The database says at once what the bridge should be; ovs-vswitchd follows.
+    wait_until(switch.management_socket("br-int").exists, "the bridge's own socket", BOUND_S)
     switch.ofctl("add-flow", "br-int", "table=30, priority=1 actions=drop")
     assert "table=DestinationNetwork" in switch.ofctl("dump-flows", "br-int", "--names")
 
@@ -168,6 +170,8 @@ def test_a_restarted_controller_is_connected_to_at_once(switch: DummySwitch, hol
     bridge_id = int(datapath_id(NODE), 16)
     holder.wait_for_bridge(bridge_id)
     wait_for_ports(holder, {})
+    # The database says at once what the bridge should be; ovs-vswitchd follows.
+    wait_until(switch.management_socket("br-int").exists, "the bridge's own socket", BOUND_S)
     switch.ofctl("add-flow", "br-int", "table=30, priority=1 actions=drop")
     holder.kill()
     holder.openflow.unlink()
