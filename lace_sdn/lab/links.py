@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
@@ -120,7 +121,12 @@ def unplug(namespace: str, device: str) -> None:
     if netns.exists(namespace):
         with netns.netlink(namespace) as route:
             for index in route.link_lookup(ifname=device):
-                route.link("del", index=index)
+                try:
+                    route.link("del", index=index)
+                except NetlinkError as error:
+                    # The namespace of its other end is ending, and took it away meanwhile.
+                    if error.code != errno.ENODEV:
+                        raise
 
 
 def devices(namespace: str) -> frozenset[str]:

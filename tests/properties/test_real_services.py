@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.switch
 
-EXAMPLES, MOST, WANTED_STATES = 100, 16, 40
+EXAMPLES, MOST, WANTED_KINDS = {
+    "rejected",
+    "to itself",
+    "equal addresses, one node",
+    "equal addresses, two nodes",
+}
+WANTED_STATES = 100, 16, 40
 BOUND_S = 60
 MOST_BUCKETS = 12
 
@@ -143,7 +149,8 @@ def test_open_vswitch_agrees_with_simulator_and_oracle_about_services(
     @SOME
     @given(served_states())
     def each_state(state: ClusterState) -> None:
-        is_late = time.monotonic() - begin > BOUND_S and len(states) >= WANTED_STATES
+        is_enough = len(states) >= WANTED_STATES and totals.keys() >= WANTED_KINDS
+        is_late = time.monotonic() - begin > BOUND_S and is_enough
         if state not in states and not is_late:
             states.add(state)
             totals.update(judge(state, fabric))
@@ -153,9 +160,4 @@ def test_open_vswitch_agrees_with_simulator_and_oracle_about_services(
         print(f"\noracle = simulator = Open vSwitch, services: {dict(totals)} in {len(states)} states")
     assert len(states) >= WANTED_STATES
     assert totals["allowed"] > totals["pairs"] // 5
-    assert {
-        "rejected",
-        "to itself",
-        "equal addresses, one node",
-        "equal addresses, two nodes",
-    } <= totals.keys()
+    assert totals.keys() >= WANTED_KINDS
