@@ -125,10 +125,10 @@ class Beyond:
             ids = {place[:2]: endpoint for endpoint, place in self.places.items()}
             return ids.get(delivery[:2], f"{delivery.node} port {delivery.port}")
         _, destination = addresses_in(delivery.packet)
+        nowhere = name_of(destination, _ports(delivery.packet)[1])
         if hosts_of(self.state)[delivery.node].leads_inward(destination):
-            return ""
-        known = underlay_names(self.state).get(destination)
-        return known or name_of(destination, _ports(delivery.packet)[1])
+            return nowhere  # the node's stack lets nothing out of the bridge come back into it
+        return underlay_names(self.state).get(destination, nowhere)
 
     def send(self, place: Place, packet: Packet) -> tuple[Delivery | None, Journey]:
         """The one delivery, if there is one, to a MAC that takes it."""
@@ -187,7 +187,7 @@ class Beyond:
             return False
         if found.port == GATEWAY_PORT:
             source = outward(way.place.port, connection.family)
-            return found.node == way.place.node and ends[0] == source and bool(self.end_at(found))
+            return found.node == way.place.node and ends[0] == source
         return ends[0] == self._seen_as(way, connection, found)
 
     def _seen_as(self, way: Way, connection: Connection, found: Delivery) -> Address:

@@ -55,17 +55,22 @@ def theorem_outside(lab: Lab, compile_all: Compile) -> Iterator[str]:
 def agree(stage: Beyond, asked: list[Connection]) -> Iterator[str]:
     """Each as a whole conversation, after all the others: who is remembered does not matter to them."""
     for number, connection in enumerate(asked):
-        said = verdict(OUTER, connection)
-        held = stage.meet(connection, 10000 + number)
-        meant = said.backends if said.allowed else ()
-        is_made = held.is_whole and (said.allowed or held.reached == connection.destination)
-        if is_made != said.allowed or (said.allowed and held.reached not in meant):
-            yield f"{connection}: {said.reason}; but {held.passed} packets pass, to {held.reached or 'nobody'}"
-        if said.is_rejected != held.is_rejected:
-            yield f"{connection}: {said.reason}; refused: {held.is_rejected}"
-        yield from (f"{connection}: {each} hears of it" for each in stage.strangers(held, meant))
-        if said.allowed and held.is_whole and stage.goes_on(held) != (True, True):
-            yield f"{connection}: ends after four packets"
+        yield from differences(stage, stage.meet(connection, 10000 + number))
+
+
+def differences(stage: Beyond, held: Meeting) -> Iterator[str]:
+    """Between what the oracle says and what came of a conversation."""
+    connection = held.connection
+    said = verdict(stage.state, connection)
+    is_made = held.is_whole and (said.allowed or held.reached == connection.destination)
+    if is_made != said.allowed or (said.allowed and held.reached not in said.backends):
+        yield f"{connection}: {said.reason}; but {held.passed} packets pass, to {held.reached or 'nobody'}"
+    if said.is_rejected != held.is_rejected:
+        yield f"{connection}: {said.reason}; refused: {held.is_rejected}"
+    strangers = stage.strangers(held, said.backends if said.allowed else ())
+    yield from (f"{connection}: {each} hears of it" for each in strangers)
+    if said.allowed and held.is_whole and stage.goes_on(held) != (True, True):
+        yield f"{connection}: ends after four packets"
 
 
 def before_an_answer(lab: Lab, compile_all: Compile) -> Iterator[str]:
