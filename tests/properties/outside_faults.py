@@ -38,6 +38,7 @@ from lace_sdn.openflow.fields import (
     IPV6_SRC,
     REG,
     TCP_DST,
+    TCP_SRC,
     TUN_ID,
     UDP_DST,
 )
@@ -316,6 +317,22 @@ OUTSIDE_FAULTS = (
     OutsideFault(
         "probes end after their first packet",
         edit(tables.PERMIT_ESTABLISHED, has(INITIATOR.equals(HOST_KEY)), dropped),
+    ),
+    OutsideFault(
+        "answers to probes that are none any more",
+        edit(
+            tables.PERMIT_ESTABLISHED,
+            lambda flow: has(INITIATOR.equals(HOST_KEY))(flow) and not flow.actions,
+            dropped,
+        ),
+    ),
+    OutsideFault(
+        "answers to probes by every port",
+        edit(
+            tables.PERMIT_ESTABLISHED,
+            lambda flow: flow.match.get(TCP_SRC) is not None,
+            without_terms(TCP_SRC),
+        ),
     ),
     OutsideFault(
         "what a node may, every class may",

@@ -128,10 +128,14 @@ def revoked_service(name: str, lab: Lab, compile_all: Compile) -> Iterator[str]:
 
 
 def revoked_probes(lab: Lab, compile_all: Compile) -> Iterator[str]:
-    """The probes of the only pod of its network on that node that has some."""
-    live = (PROBES[0], tcp("node node0", "pods/bob0", 9090), *IN)
-    changed = with_probes("bob1"), "without probes of bob1"
-    yield from _revoked(lab, compile_all, changed, ((PROBES[1],), live))
+    """Those of the only pod of its network on that node that has some, and one of two of a pod."""
+    nine = tcp("node node0", "pods/bob0", 9090)
+    for name, ports, cut, live in (
+        ("bob1", (), PROBES[1], (PROBES[0], nine, *IN)),
+        ("bob0", (9090,), PROBES[0], (PROBES[1], nine, *IN)),
+    ):
+        changed = with_probes(name, *ports), f"with probes {ports} of {name}"
+        yield from _revoked(lab, compile_all, changed, ((cut,), live))
 
 
 def moved_prefix(name: str, lab: Lab, compile_all: Compile) -> Iterator[str]:
