@@ -127,7 +127,13 @@ class DummyNode:
         assert self._client is not None
         self._client.commit(diff(self._program, program))
         self._program = program
+        # A purge passes by what a revalidator is looking at in that moment.
+        end = time.monotonic() + BOUND_S
         self.control("revalidator/purge")
+        while "recirc_id" in self.control("dpctl/dump-flows"):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.address}: flows stay in the datapath")
+            self.control("revalidator/purge")
 
     def reset(self, program: BridgeProgram) -> None:
         """This program, and nothing learned and no connection."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GENEVE_PORT = 6081
+ERRORS = {IpProto.ICMP: (3, 11, 12), IpProto.ICMPV6: (1, 2, 3, 4)}
 CLIENT_SEQUENCE, SERVER_SEQUENCE = 1000, 5000
 WINDOW = 8192
 
@@ -138,7 +139,7 @@ def _decode_ip(headers: dict[Field, int], body: bytes) -> Packet:
     form = icmp_form(4 if protocol == IpProto.ICMP else 6)
     headers |= {form.type: l4[0], form.code: l4[1]}
     identifier = int.from_bytes(l4[4:6], "big")
-    if l4[0] == form.unreachable:
+    if l4[0] in ERRORS[protocol]:
         quoted = _decode_ip({ETH_TYPE: headers[ETH_TYPE]}, l4[8:])
         return Packet(MappingProxyType(headers), ttl, quoted=quoted)
     return Packet(MappingProxyType(headers), ttl, icmp_id=identifier, payload=l4[8:])

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lace_sdn.openflow.actions import DecTtl, Goto
-from lace_sdn.openflow.fields import IP_PROTO, TCP_DST, IpProto
+from lace_sdn.openflow.fields import IP_PROTO, TCP_DST, TCP_SRC, IpProto
 from lace_sdn.openflow.match import Match, ct_state, term
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import HOST_KEY, Priority
 from lace_sdn.pipeline.cookies import Category, cookie, name_id
-from lace_sdn.pipeline.fixed import OWNER
+from lace_sdn.pipeline.fixed import OWNER, REPLY
 from lace_sdn.pipeline.outside_rows import OUT_BY_HOST
 from lace_sdn.pipeline.packet import FAMILIES, destination_is, source_is
 from lace_sdn.pipeline.registers import (
@@ -20,6 +20,7 @@ from lace_sdn.pipeline.registers import (
     INITIATOR_CLASS,
     LOOKUP,
     PERMITTED,
+    RESPONDER,
     SERVICE_CLASS,
     SOURCE_NETWORK,
 )
@@ -58,6 +59,12 @@ class HostItself:
             Priority.NORMAL,
             Match(ct_state("-rpl+trk"), INITIATOR.equals(HOST_KEY), SOURCE_NETWORK.equals(HOST_KEY)),
             *ask_permit(SOURCE_NETWORK, DESTINATION_NETWORK),
+        )
+        # Whatever else of its network is probed here: an answer of what is no probe any more is permitted by no Network's row.
+        yield OWNER.flow(
+            tables.PERMIT_ESTABLISHED,
+            Priority.DROP,
+            Match(REPLY, INITIATOR.equals(HOST_KEY)),
         )
 
 
@@ -103,6 +110,21 @@ class HostProbe:
                     SOURCE_NETWORK.set(HOST_KEY),
                     Goto(tables.RETURN_ZONE.number),
                 )
+        for port in self.ports:
+            yield owner.flow(
+                tables.PERMIT_ESTABLISHED,
+                Priority.OWN_CONNECTION,
+                Match(
+                    REPLY,
+                    INITIATOR.equals(HOST_KEY),
+                    RESPONDER.equals(self.network_key),
+                    SOURCE_NETWORK.equals(self.network_key),
+                    *source_is(self.address),
+                    term(IP_PROTO, IpProto.TCP),
+                    term(TCP_SRC, port),
+                ),
+                PERMITTED.set(1),
+            )
         yield owner.flow(
             tables.DESTINATION_NETWORK,
             Priority.OWN_PREFIX,
