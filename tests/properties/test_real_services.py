@@ -31,13 +31,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.switch
 
-EXAMPLES, MOST, WANTED_KINDS = {
-    "rejected",
-    "to itself",
-    "equal addresses, one node",
-    "equal addresses, two nodes",
-}
-WANTED_STATES = 100, 16, 40
+EXAMPLES, MOST, WANTED_STATES = 100, 16, 40
+WANTED_KINDS = {"rejected", "to itself", "equal addresses, one node", "equal addresses, two nodes"}
 BOUND_S = 60
 MOST_BUCKETS = 12
 
