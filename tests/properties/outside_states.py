@@ -66,7 +66,7 @@ def outside_states(draw: DrawFn) -> ClusterState:
     state = replace(state, networks=tuple(each for each in state.networks if not each.is_external))
     if not state.networks:
         return state
-    state = draw(with_networks(state))
+    state = draw(with_networks(draw(with_node_addresses(state))))
     hosts = [
         ExternalHost(
             f"host{number}",
@@ -82,6 +82,18 @@ def outside_states(draw: DrawFn) -> ClusterState:
     state = draw(with_node_ports(state))
     state = draw(with_underlay_service(state))
     return draw(with_policies(state))
+
+
+@st.composite
+def with_node_addresses(draw: DrawFn, state: ClusterState) -> ClusterState:
+    """Three nodes in four have an address of IPv6 too; tunnels end at that of IPv4."""
+    nodes = tuple(
+        replace(node, addresses=(*node.addresses, ip_address(f"2001:db8:50::{number}")))
+        if draw(st.integers(0, 3))
+        else node
+        for number, node in enumerate(state.nodes, start=1)
+    )
+    return replace(state, nodes=nodes)
 
 
 @st.composite
@@ -165,7 +177,7 @@ def with_policies(draw: DrawFn, state: ClusterState) -> ClusterState:
             for source, destination in ((one, other), (other, one)):
                 selectors = NetworkSelector(source), NetworkSelector(destination)
                 name, age = f"{source}-{destination}", draw(st.sampled_from(AGES))
-                kind = draw(st.sampled_from(("none", "route", "services")))
+                kind = draw(st.sampled_from(("none", "route", "route", "services")))
                 if kind == "route":
                     routes.append(RoutingPolicy(f"r-{name}", *selectors, age))
                 elif kind == "services":
