@@ -26,9 +26,11 @@ from outside_edits import (
     without_nat,
     without_permit,
 )
+from service_faults import both
 
 from lace_sdn.openflow.actions import InPort, Move, Output, Resubmit, SetField
 from lace_sdn.openflow.fields import (
+    CT_STATE,
     ETH_DST,
     ICMP_TYPE,
     ICMPV6_TYPE,
@@ -146,6 +148,17 @@ OUTSIDE_FAULTS = (
     ),
     OutsideFault(
         "pods may speak to tunnels", edit(tables.OUTSIDE_ROUTE, prioritised(Priority.DROP), dropped)
+    ),
+    OutsideFault(
+        "nobody answers the port of tunnels",
+        edit(tables.OUTSIDE_ROUTE, prioritised(Priority.DROP), without_terms(CT_STATE)),
+    ),
+    OutsideFault(
+        "pods may call whomever the world has",
+        both(
+            edit(tables.DESTINATION_NETWORK, prioritised(Priority.DEFAULT), without_permit),
+            edit(tables.DESTINATION_STATE, prioritised(Priority.NEW), without_permit),
+        ),
     ),
     OutsideFault(
         "pods may speak UDP to nobody",

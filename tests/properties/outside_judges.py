@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from beyond import Beyond, opening
-from outside_arena import API_PORT, HTTP, NODE_PORTS, OUTER, with_backends
+from outside_arena import API_PORT, HTTP, NODE_PORTS, OUTER, TUNNELS, with_backends
 from outside_errors import errors_about_nothing, errors_of_pods, errors_of_routers
 from outside_liars import hosts_that_lie, pods_that_lie_outward, tunnels_with_external_keys
 from outside_revocation import REVOCATIONS
@@ -151,6 +151,17 @@ def by_every_address(lab: Lab, compile_all: Compile) -> Iterator[str]:
                     yield f"{its.connection}: lost beside others of its port, after {its.passed} packets"
 
 
+def from_the_port_of_tunnels(lab: Lab, compile_all: Compile) -> Iterator[str]:
+    """A client outside that happens to use that port is answered: only calls to it are dropped."""
+    stage = _stage(lab, compile_all)
+    for family in (4, 6):
+        for source, pod in (("host corp0", "bob0"), ("host corp0", "bob1"), ("host file", "bob1")):
+            connection = Connection(source, f"pods/{pod}", Protocol.UDP, UDP_PORT, family)
+            held = stage.meet(connection, TUNNELS)
+            if not held.is_whole:
+                yield f"{connection}: from port {TUNNELS}, lost after {held.passed} packets"
+
+
 def node_ports_near(lab: Lab, compile_all: Compile) -> Iterator[str]:
     """By externalTrafficPolicy Local hosts find the node's own endpoints or silence; nodes and pods find all."""
     stage = _stage(lab, compile_all)
@@ -219,6 +230,7 @@ OUTSIDE_JUDGES: tuple[Callable[[Lab, Compile], Iterator[str]], ...] = (
     equal_addresses_outward,
     equal_addresses_inward,
     by_every_address,
+    from_the_port_of_tunnels,
     node_ports_near,
     foreign_node_ports,
     loyal_clients,

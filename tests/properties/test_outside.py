@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 JUMPS = {table.number: table.next for table in TABLES}
 EXAMPLES = 150
 MOST = 120
-WANTED = {"out": 300, "in": 300, "node port": 150, "probe": 60, "underlay service": 30}
+WANTED = {"out": 100, "in": 300, "node port": 150, "probe": 60, "underlay service": 30}
 """Allowed connections of each kind, at least: otherwise nothing was judged."""
 
 

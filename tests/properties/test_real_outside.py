@@ -36,7 +36,7 @@ pytestmark = pytest.mark.switch
 EXAMPLES, MOST, WANTED_STATES = 120, 24, 40
 BOUND_S = 45
 MOST_BUCKETS = 12
-WANTED = {"out": 60, "in": 60, "node port": 30, "probe": 30, "underlay service": 10, "service": 60}
+WANTED = {"out": 40, "in": 40, "node port": 20, "probe": 20, "underlay service": 8, "service": 40}
 """Allowed connections of each kind, at least: otherwise nothing was judged."""
 
 
