@@ -170,7 +170,12 @@ def units(cluster: Cluster, node: str, ports: Mapping[str, int], *, sctp: bool) 
         yield from service_units(scope.services, cluster.state, place, hosted, sctp=sctp)
         concerned = scope.initiators | scope.responders
         beyond = OutsideScope(
-            cluster.state, cluster.outside, cluster.access, concerned, scope.services.usable
+            cluster.state,
+            cluster.outside,
+            cluster.access,
+            concerned,
+            scope.services.usable,
+            scope.outside if scope.is_entered_elsewhere else frozenset(),
         )
         yield from outside_units(beyond, place, hosted)
 

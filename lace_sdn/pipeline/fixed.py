@@ -141,6 +141,7 @@ def _source_half() -> Iterator[Flow]:
         yield _track(tables.SOURCE_CONNTRACK, Match(ip), SOURCE_ZONE, tables.SOURCE_STATE)
     yield from _source_state()
     yield _gate(tables.SOURCE_GATE, tables.ROUTE)
+    yield _onward(tables.TUNNEL_SOURCE, tables.ROUTE)
     yield from _hairpin()
     yield OWNER.flow(
         tables.SOURCE_COMMIT,

@@ -126,19 +126,21 @@ class Gateway:
             Resubmit(tables.PERMIT_NEW.number),
             Goto(tables.SOURCE_GATE.number),
         )
-        yield OWNER.flow(tables.OUTSIDE, Priority.DEFAULT, Match(), LOOKUP.set(0))
+        yield OWNER.flow(
+            tables.OUTSIDE_SOURCE,
+            Priority.DEFAULT,
+            Match(),
+            Resubmit(tables.SENDER_OUTSIDE.number),
+            LOOKUP.copy_to(SOURCE_NETWORK),
+            Goto(tables.RETURN_ZONE.number),
+        )
+        for table in (tables.OUTSIDE, tables.SENDER_OUTSIDE):
+            yield OWNER.flow(table, Priority.DEFAULT, Match(), LOOKUP.set(0))
+        yield OWNER.flow(tables.OUTSIDE_EXIT, Priority.LOW, Match(ENTERED.equals(0)), *OUT_BY_HOST)
         yield OWNER.flow(tables.OUTPUT, Priority.NORMAL, Match(TO_HOST), Output(GATEWAY_PORT))
         yield OWNER.flow(tables.OUTPUT, Priority.DROP, Match(FROM_HOST, TO_HOST), InPort())
 
     def _inward(self, version: int) -> Iterator[Flow]:
-        protocol, kind, errors = ERRORS[version]
-        for number in errors:
-            yield OWNER.flow(
-                tables.OUTSIDE_SOURCE,
-                Priority.OWN_PREFIX + 128,
-                Match(family(version), term(IP_PROTO, protocol), term(kind, number)),
-                Goto(tables.RETURN_ZONE.number),
-            )
         _, destination = ADDRESSES[version]
         yield OWNER.flow(
             tables.RETURN_ZONE,
@@ -179,7 +181,7 @@ class Gateway:
     def _outward(self, version: int) -> Iterator[Flow]:
         ip = family(version)
         yield OWNER.flow(
-            tables.OUTSIDE_ROUTE,
+            tables.OUTSIDE_EXIT,
             Priority.DROP,
             Match(ip, ct_state("-rpl+trk"), term(IP_PROTO, IpProto.UDP), term(UDP_DST, TUNNELS_UDP_PORT)),
         )
@@ -245,14 +247,17 @@ class OutsidePrefix:
     def flows(self) -> Iterator[Flow]:
         owner = Owner(cookie(Category.NETWORK, self.key), f"Network {self.name}") if self.name else OWNER
         priority = Priority.CLASS_PREFIX + self.prefix.prefixlen
-        known = (SOURCE_NETWORK.set(self.key), Goto(tables.RETURN_ZONE.number)) if self.name else ()
-        yield owner.flow(tables.OUTSIDE_SOURCE, priority, Match(*source_in(self.prefix)), *known)
-        yield owner.flow(tables.OUTSIDE, priority, Match(*destination_in(self.prefix)), LOOKUP.set(self.key))
+        lookups = (
+            (tables.SENDER_OUTSIDE, source_in(self.prefix)),
+            (tables.OUTSIDE, destination_in(self.prefix)),
+        )
+        for table, packets in lookups:
+            yield owner.flow(table, priority, Match(*packets), LOOKUP.set(self.key))
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideNetwork:
-    """Packets of an external Network leave through the node's own stack, as far as their address is still one of it."""
+    """Packets to an external Network leave, as far as their address is still one of it."""
 
     name: str
     key: int
@@ -271,8 +276,47 @@ class OutsideNetwork:
         yield owner.flow(
             tables.OUTSIDE_ROUTE,
             Priority.LOW,
-            Match(LOOKUP.equals(self.key), DESTINATION_NETWORK.equals(self.key), ENTERED.equals(0)),
-            *OUT_BY_HOST,
+            Match(LOOKUP.equals(self.key), DESTINATION_NETWORK.equals(self.key)),
+            Goto(tables.OUTSIDE_EXIT.number),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorsFromTunnels:
+    """ICMP errors that came in by another node: a router's address tells nothing, the connection that they quote does."""
+
+    def flows(self) -> Iterator[Flow]:
+        for version, (protocol, kind, errors) in ERRORS.items():
+            for number in errors:
+                yield OWNER.flow(
+                    tables.TUNNEL_SOURCE,
+                    Priority.NORMAL,
+                    Match(family(version), term(IP_PROTO, protocol), term(kind, number)),
+                    Goto(tables.ROUTE.number),
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class EnteredElsewhere:
+    """Packets of an external Network that came in by another node: its word for whose they are is looked up once more."""
+
+    name: str
+    key: int
+
+    def flows(self) -> Iterator[Flow]:
+        owner = Owner(cookie(Category.NETWORK, self.key), f"Network {self.name}")
+        yield owner.flow(
+            tables.TUNNEL_SOURCE,
+            Priority.LOW,
+            Match(SOURCE_NETWORK.equals(self.key)),
+            Resubmit(tables.SENDER_OUTSIDE.number),
+            Goto(tables.TUNNEL_IDENTITY.number),
+        )
+        yield owner.flow(
+            tables.TUNNEL_IDENTITY,
+            Priority.LOW,
+            Match(LOOKUP.equals(self.key), SOURCE_NETWORK.equals(self.key)),
+            Goto(tables.ROUTE.number),
         )
 
 

@@ -14,6 +14,8 @@ from lace_sdn.pipeline.host import NodePort
 from lace_sdn.pipeline.host_rows import HostItself, HostPermit, HostProbe
 from lace_sdn.pipeline.outside_rows import (
     AddressOfPods,
+    EnteredElsewhere,
+    ErrorsFromTunnels,
     ForeignNodePort,
     Gateway,
     NodeAddress,
@@ -37,13 +39,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OutsideScope:
-    """``concerned``: networks that take part in any relation of the node; ``usable``: Services that its networks may use."""
+    """``concerned``: networks that take part in any relation of the node; ``usable``: Services that its networks may use.
+
+    ``entering``: external Networks that may start connections by another node to pods here.
+    """
 
     state: ClusterState
     outside: Outside
     access: ServiceAccess
     concerned: frozenset[str]
     usable: tuple[Service, ...]
+    entering: frozenset[str]
 
     @cached_property
     def external(self) -> tuple[Network, ...]:
@@ -74,8 +80,12 @@ def outside_units(
     if scope.external:
         yield from _prefixes(scope)
         yield from _outward(scope, hosted)
+        if scope.entering:
+            yield ErrorsFromTunnels()
         for network in scope.external:
             yield OutsideNetwork(network.name, network.key)
+            if network.name in scope.entering:
+                yield EnteredElsewhere(network.name, network.key)
     yield from _probes(scope, node, probed)
 
 

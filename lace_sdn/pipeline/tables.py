@@ -27,12 +27,12 @@ CLASSIFIER = Table(
     (1, 2, 5),
 )
 TUNNEL_DECODE = Table(
-    1, "TunnelDecode", "Which networks a packet from a tunnel comes from and goes to.", (40,)
+    1, "TunnelDecode", "Which networks a packet from a tunnel comes from and goes to.", (38,)
 )
 SPOOF_GUARD = Table(2, "SpoofGuard", "Whether the sender uses its own MAC and addresses.", (3, 8))
 ARP_RESPONDER = Table(3, "ArpResponder", "The answer to a request for the gateway's MAC.")
 OUTSIDE_SOURCE = Table(
-    5, "OutsideSource", "Which external Network the sender's address belongs to: the longest prefix.", (10,)
+    5, "OutsideSource", "Who of the world outside sent this, or the node itself.", (10, 108)
 )
 PACKET_SIZE = Table(8, "PacketSize", "Whether a pod's packet is larger than the MTU of pods.", (9,))
 SIZE_GATE = Table(
@@ -74,10 +74,22 @@ DESTINATION_NETWORK = Table(
     30, "DestinationNetwork", "Which network the address means, for this source.", (37, 100, 107)
 )
 SOURCE_GATE = Table(37, "SourceGate", "Only permitted packets leave the source half.", (40,))
+TUNNEL_SOURCE = Table(
+    38, "TunnelSource", "Whether the node before says that the sender is in the world outside.", (39, 40, 108)
+)
+TUNNEL_IDENTITY = Table(
+    39,
+    "TunnelIdentity",
+    "Whether that sender's address belongs to the Network that the node before says.",
+    (40,),
+)
 ROUTE = Table(40, "Route", "A local pod, or the node that holds the address.", (41, 50, 107))
 OUTSIDE_ROUTE = Table(
-    41,
-    "OutsideRoute",
+    41, "OutsideRoute", "Whether the receiver's address belongs to the external Network that is meant.", (42,)
+)
+OUTSIDE_EXIT = Table(
+    42,
+    "OutsideExit",
     "To the world outside: from here, or from the node where the connection came in.",
     (50,),
 )
@@ -133,6 +145,9 @@ LOCAL_BACKEND = Table(
 OUTSIDE = Table(
     107, "Outside", "Which external Network the receiver's address belongs to: the longest prefix."
 )
+SENDER_OUTSIDE = Table(
+    108, "SenderOutside", "Which external Network the sender's address belongs to: the longest prefix."
+)
 AFFINITY = Table(106, "Affinity", "The endpoint that a client of a Service had last; learned, not written.")
 
 TABLES: tuple[Table, ...] = (
@@ -156,8 +171,11 @@ TABLES: tuple[Table, ...] = (
     SERVICE_ADMIT,
     DESTINATION_NETWORK,
     SOURCE_GATE,
+    TUNNEL_SOURCE,
+    TUNNEL_IDENTITY,
     ROUTE,
     OUTSIDE_ROUTE,
+    OUTSIDE_EXIT,
     SOURCE_COMMIT,
     REPLY_LOOKUP,
     REPLY_CHECK,
@@ -176,5 +194,6 @@ TABLES: tuple[Table, ...] = (
     LOCAL_BACKEND,
     AFFINITY,
     OUTSIDE,
+    SENDER_OUTSIDE,
 )
 TABLE_BY_NUMBER = {table.number: table for table in TABLES}

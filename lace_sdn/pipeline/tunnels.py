@@ -87,7 +87,7 @@ class TunnelArrival:
             DESTINATION_NETWORK.set(self.key),
             Move(ETH_SRC[0 : KEY_BITS - 1], SOURCE_NETWORK.field[0 : KEY_BITS - 1]),
             Move(ETH_DST[0:31], SERVICE_PORT.slice),
-            Goto(tables.ROUTE.number),
+            Goto(tables.TUNNEL_SOURCE.number),
         )
 
 
@@ -127,7 +127,7 @@ class EntryReturn:
 
     def flows(self) -> Iterator[Flow]:
         yield Owner(cookie(Category.NODE, name_id(self.node)), f"Node {self.node}").flow(
-            tables.OUTSIDE_ROUTE,
+            tables.OUTSIDE_EXIT,
             Priority.NORMAL,
             Match(ct_state("+rpl+trk"), SOURCE_TYPE.equals(SourceType.POD), ENTERED.equals(self.number)),
             *into_tunnel(self.address),

@@ -32,8 +32,6 @@ from lace_sdn.openflow.actions import InPort, Move, Output, Resubmit, SetField
 from lace_sdn.openflow.fields import (
     CT_STATE,
     ETH_DST,
-    ICMP_TYPE,
-    ICMPV6_TYPE,
     IPV4_DST,
     IPV4_SRC,
     IPV6_DST,
@@ -73,14 +71,6 @@ OUTSIDE_FAULTS = (
         edit(
             tables.CLASSIFIER, has(FROM_GATEWAY), replaced(SOURCE_ZONE.set(GATEWAY_PORT), SOURCE_ZONE.set(1))
         ),
-    ),
-    OutsideFault(
-        "errors of routers not taken",
-        edit(tables.OUTSIDE_SOURCE, prioritised(Priority.OWN_PREFIX + 128), dropped),
-    ),
-    OutsideFault(
-        "every ICMP packet taken for an error",
-        edit(tables.OUTSIDE_SOURCE, prioritised(Priority.OWN_PREFIX + 128), wide(ICMP_TYPE, ICMPV6_TYPE)),
     ),
     OutsideFault(
         "errors about answers not led on",
@@ -146,12 +136,10 @@ OUTSIDE_FAULTS = (
         "back into the stack forgotten",
         edit(tables.OUTPUT, lambda flow: InPort() in flow.actions and to_host(flow), dropped),
     ),
-    OutsideFault(
-        "pods may speak to tunnels", edit(tables.OUTSIDE_ROUTE, prioritised(Priority.DROP), dropped)
-    ),
+    OutsideFault("pods may speak to tunnels", edit(tables.OUTSIDE_EXIT, prioritised(Priority.DROP), dropped)),
     OutsideFault(
         "nobody answers the port of tunnels",
-        edit(tables.OUTSIDE_ROUTE, prioritised(Priority.DROP), without_terms(CT_STATE)),
+        edit(tables.OUTSIDE_EXIT, prioritised(Priority.DROP), without_terms(CT_STATE)),
     ),
     OutsideFault(
         "pods may call whomever the world has",
@@ -162,7 +150,7 @@ OUTSIDE_FAULTS = (
     ),
     OutsideFault(
         "pods may speak UDP to nobody",
-        edit(tables.OUTSIDE_ROUTE, prioritised(Priority.DROP), without_terms(UDP_DST)),
+        edit(tables.OUTSIDE_EXIT, prioritised(Priority.DROP), without_terms(UDP_DST)),
     ),
     OutsideFault(
         "answers to the world not looked up in its zone",
@@ -211,13 +199,13 @@ OUTSIDE_FAULTS = (
     ),
     OutsideFault(
         "sources classified by the shortest prefix",
-        edit(tables.OUTSIDE_SOURCE, is_prefix_row, shortest_first),
+        edit(tables.SENDER_OUTSIDE, is_prefix_row, shortest_first),
     ),
     OutsideFault(
         "destinations classified by the shortest prefix", edit(tables.OUTSIDE, is_prefix_row, shortest_first)
     ),
     OutsideFault(
-        "inner addresses are sources in the world", edit(tables.OUTSIDE_SOURCE, is_nobodys, dropped)
+        "inner addresses are sources in the world", edit(tables.SENDER_OUTSIDE, is_nobodys, dropped)
     ),
     OutsideFault("inner addresses are destinations in the world", edit(tables.OUTSIDE, is_nobodys, dropped)),
     OutsideFault(
@@ -232,8 +220,14 @@ OUTSIDE_FAULTS = (
         "whose an address is not looked up for a route",
         edit(tables.ROUTE, every, without(Resubmit(tables.OUTSIDE.number))),
     ),
-    OutsideFault("answers leave by the node of the pod", edit(tables.OUTSIDE_ROUTE, leads_back, dropped)),
-    OutsideFault("answers leave by another node", edit(tables.OUTSIDE_ROUTE, leads_back, to_another_entry)),
+    OutsideFault("the node before believed", edit(tables.TUNNEL_SOURCE, prioritised(Priority.LOW), dropped)),
+    OutsideFault(
+        "who came in by another node is whoever has the address now",
+        edit(tables.TUNNEL_IDENTITY, every, without_terms(REG[11])),
+    ),
+    OutsideFault("nobody comes in by another node", edit(tables.TUNNEL_IDENTITY, every, dropped)),
+    OutsideFault("answers leave by the node of the pod", edit(tables.OUTSIDE_EXIT, leads_back, dropped)),
+    OutsideFault("answers leave by another node", edit(tables.OUTSIDE_EXIT, leads_back, to_another_entry)),
     OutsideFault(
         "who entered not written", edit(tables.DESTINATION_COMMIT, every, exec_without(ENTERED.slice))
     ),
@@ -362,7 +356,7 @@ OUTSIDE_FAULTS = (
     OutsideFault(
         "to the node's stack with the MAC of nobody",
         edit(
-            tables.OUTSIDE_ROUTE,
+            tables.OUTSIDE_EXIT,
             every,
             with_actions(
                 lambda each: (

@@ -139,10 +139,10 @@ def revoked_probes(lab: Lab, compile_all: Compile) -> Iterator[str]:
 
 
 def moved_prefix(name: str, lab: Lab, compile_all: Compile) -> Iterator[str]:
-    """Addresses that became another Network's: the way in and out, which tells whose they are, ends what was the old one's."""
+    """Addresses that became another Network's: what was the old one's ends."""
     state, *connections = MOVES[name]
     cut, live = connections
-    yield from _revoked(lab, compile_all, (state, name), (cut, live), by_way=True)
+    yield from _revoked(lab, compile_all, (state, name), (cut, live))
 
 
 def _revoked(
@@ -150,10 +150,8 @@ def _revoked(
     compile_all: Compile,
     change: tuple[ClusterState, str],
     connections: tuple[Connections, Connections],
-    *,
-    by_way: bool = False,
 ) -> Iterator[str]:
-    """The first of ``connections`` end when the node of either end (``by_way``: of the way in) has the new state, the others never."""
+    """The first of ``connections`` end when the node of either end has the new state, the others never."""
     (state, what), (cut, live) = change, connections
     old, new = compile_all(OUTER, OUTER), compile_all(state, OUTER)
     for fresh in (*((node,) for node in OUTER.node_by_name), tuple(OUTER.node_by_name)):
@@ -166,7 +164,7 @@ def _revoked(
             if not held.is_whole:
                 yield f"{held.connection}: never made"
         for held in ended:
-            if held.is_whole and _nodes(held, by_way=by_way) & set(fresh):
+            if held.is_whole and _nodes(held) & set(fresh):
                 for each in stage.heard(held):
                     yield f"{held.connection}: still heard at {each} {what} on {', '.join(fresh)}"
         for held in kept:
@@ -174,10 +172,10 @@ def _revoked(
                 yield f"{held.connection}: cut {what} on {', '.join(fresh)}"
 
 
-def _nodes(held: Meeting, *, by_way: bool) -> set[str]:
+def _nodes(held: Meeting) -> set[str]:
     assert held.way is not None
     assert held.there is not None
-    return {held.way.place.node} if by_way else {held.way.place.node, held.there.node}
+    return {held.way.place.node, held.there.node}
 
 
 def _named(
