@@ -175,6 +175,7 @@ def units(cluster: Cluster, node: str, ports: Mapping[str, int], *, sctp: bool) 
             cluster.access,
             concerned,
             scope.services.usable,
+            scope.outside,
             scope.outside if scope.is_entered_elsewhere else frozenset(),
         )
         yield from outside_units(beyond, place, hosted)

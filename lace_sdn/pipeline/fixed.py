@@ -105,7 +105,11 @@ IS_TRANSLATED = (IS_NOT_ADMITTED, TRANSLATED.equals(1))
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """The same on every node. ``mtu``: octets of the largest IP packet of a pod."""
+    """The same on every node. ``mtu``: octets of the largest IP packet of a pod.
+
+    Whatever follows a ``ct`` asks for a tracked packet: Open vSwitch's own conntrack puts fragments whose rest never came, of
+    whatever pod, beside a packet that it tracks, and they would go on as the registers say of that one.
+    """
 
     mtu: int = DEFAULT_MTU
 
@@ -165,17 +169,18 @@ def _source_half() -> Iterator[Flow]:
         )
     yield _onward(tables.SOURCE_COMMIT, tables.DISPATCH)
     for ip in FAMILIES:
-        yield _track(
-            tables.DISPATCH,
-            Match(ip, DESTINATION_TYPE.equals(DestinationType.LOCAL)),
-            DESTINATION_ZONE,
-            tables.DESTINATION_STATE,
-            PERMITTED.set(0),
-        )
+        for ways in (TRACKED, SOURCE_TYPE.equals(SourceType.TUNNEL)):
+            yield _track(
+                tables.DISPATCH,
+                Match(ip, DESTINATION_TYPE.equals(DestinationType.LOCAL), ways),
+                DESTINATION_ZONE,
+                tables.DESTINATION_STATE,
+                PERMITTED.set(0),
+            )
     yield OWNER.flow(
         tables.DISPATCH,
         Priority.LOW,
-        Match(DESTINATION_TYPE.equals(DestinationType.TUNNEL)),
+        Match(DESTINATION_TYPE.equals(DestinationType.TUNNEL), TRACKED),
         Goto(tables.OUTPUT.number),
     )
 
@@ -259,7 +264,7 @@ def _services() -> Iterator[Flow]:
     yield OWNER.flow(
         tables.SERVICE_ADMIT,
         Priority.DEFAULT,
-        Match(),
+        Match(TRACKED),
         DESTINATION_NETWORK.copy_to(LOOKUP),
         SCOPE_OF_CONNECTION,
         Resubmit(tables.PERMIT_NEW.number),
@@ -333,12 +338,16 @@ def _destination_half() -> Iterator[Flow]:
             tables.DESTINATION_COMMIT,
             Priority.DATAGRAM,
             Match(ip, IS_UDP, ORIGINAL, IS_ADMITTED, LIVE_SERVICE.equals(1)),
-            Ct(DESTINATION_ZONE.slice, commit=True, execute=(SERVICE_PORT.copy_to(THROUGH),)),
-            Goto(tables.OUTPUT.number),
+            Ct(
+                DESTINATION_ZONE.slice,
+                tables.OUTPUT.number,
+                commit=True,
+                execute=(SERVICE_PORT.copy_to(THROUGH),),
+            ),
         )
     yield _onward(tables.DESTINATION_COMMIT, tables.OUTPUT)
-    yield OWNER.flow(tables.OUTPUT, Priority.LOW, Match(HAIRPIN.equals(1)), InPort())
-    yield OWNER.flow(tables.OUTPUT, Priority.DEFAULT, Match(), OutputTo(OUTPUT_PORT.slice))
+    yield OWNER.flow(tables.OUTPUT, Priority.LOW, Match(TRACKED, HAIRPIN.equals(1)), InPort())
+    yield OWNER.flow(tables.OUTPUT, Priority.DEFAULT, Match(TRACKED), OutputTo(OUTPUT_PORT.slice))
 
 
 def _subroutines() -> Iterator[Flow]:

@@ -47,6 +47,13 @@ class HostItself:
                 DecTtl(),
                 *OUT_BY_HOST,
             )
+        # Also where the node's address is one of the pods' prefix, which nobody else's may be.
+        yield OWNER.flow(
+            tables.SOURCE_GATE,
+            Priority.DROP,
+            Match(PERMITTED.equals(1), SOURCE_NETWORK.equals(HOST_KEY)),
+            Goto(tables.ROUTE.number),
+        )
         yield OWNER.flow(
             tables.POLICY_CLASS,
             Priority.NORMAL,

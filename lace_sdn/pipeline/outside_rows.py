@@ -33,8 +33,8 @@ from lace_sdn.pipeline.constants import (
     TUNNELS_UDP_PORT,
     Priority,
 )
-from lace_sdn.pipeline.cookies import Category, cookie, name_id
-from lace_sdn.pipeline.fixed import ADMIT, IS_ADMITTED, IS_NOT_ADMITTED, NEW, OWNER
+from lace_sdn.pipeline.cookies import Category, cookie
+from lace_sdn.pipeline.fixed import ADMIT, IS_ADMITTED, IS_NOT_ADMITTED, NEW, OWNER, TRACKED
 from lace_sdn.pipeline.packet import (
     ADDRESSES,
     FAMILIES,
@@ -42,8 +42,6 @@ from lace_sdn.pipeline.packet import (
     destination_in,
     destination_is,
     family,
-    is_of,
-    port_is,
     source_in,
 )
 from lace_sdn.pipeline.registers import (
@@ -73,7 +71,7 @@ from lace_sdn.pipeline.unit import Owner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lace_sdn.model.objects import Address, Prefix, Protocol
+    from lace_sdn.model.objects import Prefix
     from lace_sdn.openflow.actions import Action
     from lace_sdn.openflow.fields import Term
     from lace_sdn.openflow.flow import Flow
@@ -137,8 +135,8 @@ class Gateway:
         for table in (tables.OUTSIDE, tables.SENDER_OUTSIDE):
             yield OWNER.flow(table, Priority.DEFAULT, Match(), LOOKUP.set(0))
         yield OWNER.flow(tables.OUTSIDE_EXIT, Priority.LOW, Match(ENTERED.equals(0)), *OUT_BY_HOST)
-        yield OWNER.flow(tables.OUTPUT, Priority.NORMAL, Match(TO_HOST), Output(GATEWAY_PORT))
-        yield OWNER.flow(tables.OUTPUT, Priority.DROP, Match(FROM_HOST, TO_HOST), InPort())
+        yield OWNER.flow(tables.OUTPUT, Priority.NORMAL, Match(TRACKED, TO_HOST), Output(GATEWAY_PORT))
+        yield OWNER.flow(tables.OUTPUT, Priority.DROP, Match(TRACKED, FROM_HOST, TO_HOST), InPort())
 
     def _inward(self, version: int) -> Iterator[Flow]:
         _, destination = ADDRESSES[version]
@@ -321,6 +319,29 @@ class EnteredElsewhere:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnAddresses:
+    """Nobody outside is taken for a pod of the network that it calls, whatever address it writes as its own.
+
+    ``has_services``: they may be called too, and refuse by themselves.
+    """
+
+    name: str
+    key: int
+    prefix: Prefix
+    has_services: bool
+
+    def flows(self) -> Iterator[Flow]:
+        owner = Owner(cookie(Category.NETWORK, self.key), f"Network {self.name}")
+        gates = (tables.SERVICE_GATE, tables.SOURCE_GATE) if self.has_services else (tables.SOURCE_GATE,)
+        for gate in gates:
+            yield owner.flow(
+                gate,
+                Priority.NORMAL,
+                Match(FROM_HOST, DESTINATION_NETWORK.equals(self.key), *source_in(self.prefix)),
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class OutsideServices:
     """Those of an external Network may use its own Services, by their VIPs alone."""
 
@@ -335,60 +356,4 @@ class OutsideServices:
                 SOURCE_NETWORK.equals(self.key), DESTINATION_NETWORK.equals(self.key), LIVE_SERVICE.equals(1)
             ),
             PERMITTED.set(1),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class NodeAddress:
-    """A node's own address: what pods send there may be meant for a NodePort."""
-
-    node: str
-    address: Address
-
-    def flows(self) -> Iterator[Flow]:
-        yield Owner(cookie(Category.NODE, name_id(self.node)), f"Node {self.node}").flow(
-            tables.NODE_ADDRESS,
-            Priority.NORMAL,
-            Match(SOURCE_TYPE.equals(SourceType.POD), *destination_is(self.address)),
-            NODE_PORT.set(1),
-            Goto(tables.SERVICE_VIP.number),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AddressOfPods:
-    """For pods of a network a node's address is one of a pod network that they reach, and not the node's."""
-
-    name: str
-    key: int
-    address: Address
-
-    def flows(self) -> Iterator[Flow]:
-        yield Owner(cookie(Category.NETWORK, self.key), f"Network {self.name}").flow(
-            tables.NODE_ADDRESS,
-            Priority.DROP,
-            Match(
-                SOURCE_TYPE.equals(SourceType.POD),
-                SOURCE_NETWORK.equals(self.key),
-                *destination_is(self.address),
-            ),
-            Goto(tables.SERVICE_VIP.number),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignNodePort:
-    """A NodePort that no network here may use: its Service is not called by way of a node's own stack either."""
-
-    version: int
-    protocol: Protocol
-    number: int
-
-    def flows(self) -> Iterator[Flow]:
-        yield OWNER.flow(
-            tables.SERVICE_VIP,
-            Priority.NODE_PORT,
-            Match(
-                NODE_PORT.equals(1), *is_of(self.version, self.protocol), port_is(self.protocol, self.number)
-            ),
         )

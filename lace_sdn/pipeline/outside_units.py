@@ -12,17 +12,16 @@ from lace_sdn.pipeline.cookies import Category, cookie, name_id
 from lace_sdn.pipeline.fixed import OWNER
 from lace_sdn.pipeline.host import NodePort
 from lace_sdn.pipeline.host_rows import HostItself, HostPermit, HostProbe
+from lace_sdn.pipeline.node_port_rows import AddressOfPods, ForeignNodePort, NodeAddress
 from lace_sdn.pipeline.outside_rows import (
-    AddressOfPods,
     EnteredElsewhere,
     ErrorsFromTunnels,
-    ForeignNodePort,
     Gateway,
-    NodeAddress,
     OutsideNetwork,
     OutsidePrefix,
     OutsideServices,
     OutwardPort,
+    OwnAddresses,
 )
 from lace_sdn.pipeline.unit import Owner
 from lace_sdn.policy.external import NOBODY
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
 class OutsideScope:
     """``concerned``: networks that take part in any relation of the node; ``usable``: Services that its networks may use.
 
-    ``entering``: external Networks that may start connections by another node to pods here.
+    ``callers``: external Networks that may start connections by this node; ``entering``: those of them that may do so by
+    another node to pods here.
     """
 
     state: ClusterState
@@ -49,12 +49,32 @@ class OutsideScope:
     access: ServiceAccess
     concerned: frozenset[str]
     usable: tuple[Service, ...]
+    callers: frozenset[str]
     entering: frozenset[str]
 
     @cached_property
     def external(self) -> tuple[Network, ...]:
         """The external Networks that concern the node."""
         return tuple(each for each in self.state.networks if each.is_external and each.name in self.concerned)
+
+    @cached_property
+    def called_by_service(self) -> frozenset[str]:
+        """Networks whose Services the world outside may call."""
+        return frozenset(
+            service.network
+            for service in self.usable
+            if any(self.access.may_use(name, service) for name in self.callers)
+        )
+
+    @cached_property
+    def called(self) -> tuple[Network, ...]:
+        """Pod networks whose pods or Services the world outside may call."""
+        reached = {name for caller in self.callers for name in self.access.relations.reach.get(caller, {})}
+        return tuple(
+            each
+            for each in self.state.networks
+            if each.subnets and each.name in self.called_by_service | reached
+        )
 
     def is_external(self, name: str) -> bool:
         return self.state.network_by_name[name].is_external
@@ -80,6 +100,10 @@ def outside_units(
     if scope.external:
         yield from _prefixes(scope)
         yield from _outward(scope, hosted)
+        for network in scope.called:
+            for subnet in network.subnets:
+                has_services = network.name in scope.called_by_service
+                yield OwnAddresses(network.name, network.key, subnet.prefix, has_services)
         if scope.entering:
             yield ErrorsFromTunnels()
         for network in scope.external:

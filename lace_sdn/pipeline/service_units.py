@@ -242,13 +242,7 @@ def _own_servers(
             continue
         if service.id not in rivals:
             clients = {name for each in scope.inbound if each.admits(service) for name in each.members}
-            clients &= set(scope.access.overlaps.get(service.network, ()))
-            clients |= {
-                each.name
-                for each in networks.values()
-                if each.is_external and scope.access.may_use(each.name, service)
-            }
-            rivals[service.id] = sorted(clients)
+            rivals[service.id] = sorted(clients & set(scope.access.overlaps.get(service.network, ())))
         twins[backend.pod, backend.address] |= any(
             prefix.version == backend.address.version and backend.address in prefix
             for name in rivals[service.id]

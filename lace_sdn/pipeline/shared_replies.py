@@ -15,7 +15,7 @@ from lace_sdn.openflow.match import Match
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import Priority
 from lace_sdn.pipeline.cookies import Category, cookie
-from lace_sdn.pipeline.fixed import ADMIT, IS_DIRECT, NEW, OWNER
+from lace_sdn.pipeline.fixed import ADMIT, IS_DIRECT, NEW, OWNER, TRACKED
 from lace_sdn.pipeline.packet import ADDRESSES, PORTS, destination_is, is_of, port_is
 from lace_sdn.pipeline.registers import SOURCE_ZONE
 from lace_sdn.pipeline.unit import Owner
@@ -74,7 +74,7 @@ class ReplyCheck:
         )
         found = (
             (Priority.NEW, packet & Match(NEW, *IS_DIRECT), None),
-            (Priority.LOW, packet, Nat(is_source=True)),
+            (Priority.LOW, packet & Match(TRACKED), Nat(is_source=True)),
         )
         for priority, match, nat in found:
             yield OWNER.flow(

@@ -89,7 +89,11 @@ def _direct_verdict(state: ClusterState, client: _Client, connection: Connection
     if _is_probe(state, connection):
         return Verdict(allowed=True, reason=f"{client.name} probes a pod of its own")
     network = _network_of(state, name, connection.family)
-    why_not = _why_nobody(client, connection, network) or _why_not_meant(state, client, connection)
+    why_not = (
+        _why_nobody(client, connection, network)
+        or _why_not_meant(state, client, connection)
+        or _why_forged(state, client, network, connection.family)
+    )
     if why_not:
         return Verdict(allowed=False, reason=why_not)
     if client.network == network:
@@ -144,6 +148,17 @@ def _why_not_back(state: ClusterState, address: Address) -> str:
     return ""
 
 
+def _why_forged(state: ClusterState, client: _Client, network: str, family: int) -> str:
+    """Nobody outside is taken for a pod of the network that it calls: its address is not one of that network's."""
+    if not is_outside(client.name):
+        return ""
+    for address in addresses_of(state, client.name):
+        prefixes = (subnet.prefix for subnet in state.network_by_name[network].subnets)
+        if address.version == family and any(address in prefix for prefix in prefixes):
+            return f"for pods of Network {network} {address} is an address of their own"
+    return ""
+
+
 def _is_probe(state: ClusterState, connection: Connection) -> bool:
     """A node's own process at a port that a pod of this node has probes for (Kubernetes: Pod Lifecycle, probes)."""
     pod = state.endpoint_by_id.get(connection.destination)
@@ -156,7 +171,7 @@ def _is_probe(state: ClusterState, connection: Connection) -> bool:
 def _service_verdict(state: ClusterState, client: _Client, connection: Connection, *, sctp: bool) -> Verdict:
     """Who may use the VIP is asked first: a stranger to the Service is not even told that there is no such port."""
     service = state.service_by_id[connection.service]
-    access = _access(state, client, service)
+    access = _access(state, client, service, connection.family)
     if not access.allowed:
         return access
     if connection.protocol is Protocol.ICMP:
@@ -194,7 +209,7 @@ def _node_port_verdict(
 ) -> Verdict:
     """As for a VIP. externalTrafficPolicy Local is about those who come from outside the node."""
     service, port = asked
-    access = _access(state, client, service)
+    access = _access(state, client, service, connection.family)
     if not access.allowed:
         return access
     untracked = _untracked(service, port, sctp=sctp)
@@ -214,10 +229,11 @@ def _untracked(service: Service, port: ServicePort, *, sctp: bool) -> Verdict | 
     return Verdict(allowed=False, reason=f"{what}: the userspace datapath tracks SCTP without ports")
 
 
-def _access(state: ClusterState, client: _Client, service: Service) -> Verdict:
+def _access(state: ClusterState, client: _Client, service: Service, family: int) -> Verdict:
     if not client.network:
         return Verdict(allowed=False, reason=f"the address of {client.name} is in no external Network")
-    return service_access(state, client.network, service)
+    forged = _why_forged(state, client, service.network, family)
+    return Verdict(allowed=False, reason=forged) if forged else service_access(state, client.network, service)
 
 
 def service_access(state: ClusterState, network: str, service: Service) -> Verdict:

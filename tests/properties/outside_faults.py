@@ -220,6 +220,13 @@ OUTSIDE_FAULTS = (
         "whose an address is not looked up for a route",
         edit(tables.ROUTE, every, without(Resubmit(tables.OUTSIDE.number))),
     ),
+    OutsideFault(
+        "hosts outside taken for pods of the network that they call",
+        both(
+            edit(tables.SERVICE_GATE, has(FROM_HOST), dropped),
+            edit(tables.SOURCE_GATE, has(FROM_HOST), dropped),
+        ),
+    ),
     OutsideFault("the node before believed", edit(tables.TUNNEL_SOURCE, prioritised(Priority.LOW), dropped)),
     OutsideFault(
         "who came in by another node is whoever has the address now",

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, TypeVar
 from conversation import programs
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from outside_states import outside_states
 from states import SMALL, assemble, states
 
 from lace_sdn.model.labels import LabelSelector, NetworkSelector, Requirement
+from lace_sdn.openflow.actions import Ct
 from lace_sdn.openflow.diff import apply, diff
+from lace_sdn.openflow.fields import CT_STATE, State
+from lace_sdn.openflow.match import Match
 from lace_sdn.openflow.simulator import defects, unreached
+from lace_sdn.openflow.simulator.defects import covers
 from lace_sdn.pipeline.compiler import Cluster, NodeCompiler, compile_node, offline_ports
-from lace_sdn.pipeline.tables import TABLES, TUNNEL_DECODE
+from lace_sdn.pipeline.registers import SOURCE_TYPE, SourceType
+from lace_sdn.pipeline.tables import DISPATCH, TABLES, TUNNEL_DECODE
 
 if TYPE_CHECKING:
     from lace_sdn.model.cluster import ClusterState
@@ -149,3 +155,18 @@ def test_what_concerns_no_pod_of_a_node_costs_it_nothing(state: ClusterState) ->
     ports = offline_ports(state, "node0")
     smaller = replace(without_networks(isolated, absent), routing_policies=())
     assert compile_node(isolated, "node0", ports) == compile_node(smaller, "node0", ports)
+
+
+@LAW
+@given(st.one_of(states(SMALL), outside_states()))
+def test_what_is_not_tracked_goes_nowhere_behind_conntrack(state: ClusterState) -> None:
+    """A fragment whose rest never came leaves Open vSwitch's own conntrack beside a packet of somebody else's, with its registers."""
+    from_tunnel = SOURCE_TYPE.equals(SourceType.TUNNEL)
+    for program in programs(state).values():
+        behind = {action.table for flow in program.flows for action in flow.actions if isinstance(action, Ct)}
+        for flow in program.flows:
+            if flow.table in behind and flow.actions:
+                asked = flow.match.get(CT_STATE)
+                is_tracked = asked is not None and bool(asked.value & asked.mask & State.TRK)
+                is_first = flow.table == DISPATCH.number and covers(Match(from_tunnel), flow.match)
+                assert is_tracked or is_first, flow
