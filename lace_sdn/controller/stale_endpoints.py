@@ -64,7 +64,7 @@ def flushes(records: Iterable[Record]) -> tuple[ConnectionFilter, ...]:
 
 
 def leave(installed: BridgeProgram, desired: BridgeProgram) -> Leave | None:
-    """None if no UDP endpoint and no UDP port of a VIP leaves.
+    """None if no UDP endpoint and no UDP port of a VIP or NodePort leaves.
 
     In ``first`` nothing chooses the endpoints that leave, but their flows are there, and VIPs' ports that leave are silent: whoever
     reads the bridge then finds all that is needed to go on.
@@ -86,8 +86,12 @@ _TABLES = (SERVICE_PORT_TABLE.number, ENDPOINT_DNAT.number)
 
 
 def _ports_that_leave(ports: list[Flow], wanted: Mapping[FlowKey, Flow]) -> Iterator[Record]:
+    owners = {
+        flow.match: _number(flow) for flow in wanted.values() if flow.table == SERVICE_PORT_TABLE.number
+    }
     for port in ports:
-        if not _stays(port, wanted):
+        # By the match alone, for a record that stood aside has not the port's priority any more.
+        if owners.get(port.match) != _number(port):
             silent = replace(port, actions=(SERVICE_PORT.set(_number(port)),))
             yield Record(_aside(silent, wanted), (ConnectionFilter(IpProto.UDP, _called(port)),))
 
@@ -107,19 +111,13 @@ def _endpoints_that_leave(
             flushes = (
                 ConnectionFilter(IpProto.UDP, called, reply)
                 for called in called_by[number]
-                if address and called.destination and called.destination.version == address.version
+                if address and (called.destination is None or called.destination.version == address.version)
             )
             yield Record(_aside(row, wanted), tuple(flushes))
 
 
 def _of_table(program: BridgeProgram, number: int) -> list[Flow]:
     return [flow for flow in program.flows if flow.table == number and _is_udp(flow)]
-
-
-def _stays(port: Flow, wanted: Mapping[FlowKey, Flow]) -> bool:
-    """Whether the same port of a Service still has the VIP."""
-    owner = wanted.get((port.table, Priority.NORMAL, port.match))
-    return owner is not None and _number(owner) == _number(port)
 
 
 def _aside(flow: Flow, wanted: Mapping[FlowKey, Flow]) -> Flow:
@@ -144,7 +142,7 @@ def _number(flow: Flow) -> int:
 
 
 def _called(flow: Flow) -> TupleFilter:
-    """VIP and port of a flow of table ServicePort."""
+    """VIP and port of a flow of table ServicePort; for a NodePort, which all nodes' addresses have, the port alone."""
     four, six, port = (flow.match.get(each) for each in (IPV4_DST, IPV6_DST, UDP_DST))
     address = IPv4Address(four.value) if four else IPv6Address(six.value) if six else None
     return TupleFilter(destination=address, destination_port=port.value if port else None)

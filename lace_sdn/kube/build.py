@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lace_sdn.kube import decode
 from lace_sdn.kube.decode import in_order
+from lace_sdn.kube.endpoint_report import some
 from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of, report_contests
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
 from lace_sdn.kube.probes import report_hidden, report_unknown_ports
@@ -19,18 +20,20 @@ from lace_sdn.kube.report import Report
 from lace_sdn.kube.services import build_services
 from lace_sdn.model.cluster import ClusterState, Condition
 from lace_sdn.model.labels import labels
-from lace_sdn.model.objects import NetworkType, RoutingPolicy
+from lace_sdn.model.objects import NetworkType
 from lace_sdn.policy.allocation import Bound, allocate, current_lease
 from lace_sdn.policy.binding import Binder
 from lace_sdn.policy.keys import assign_keys
 from lace_sdn.policy.ledger import Ledger, ledger
 from lace_sdn.policy.refusal import Reason, Refusal
+from lace_sdn.policy.selection import selects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from lace_sdn.kube.problems import Problem
-    from lace_sdn.model.objects import Allocation, Namespace, Network, Pod, ServicePolicy
+    from lace_sdn.model.labels import NetworkSelector
+    from lace_sdn.model.objects import Allocation, Namespace, Network, Pod, RoutingPolicy, ServicePolicy
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def build(manifests: Manifests, known: Ledger) -> Built:
     services = build_services(manifests, without_services, pods, network_of, report)
     state = replace(without_services, services=services)
     _report_missing_networks(state, report)
+    _report_only_external(state, report)
     return Built(state, allocated.ledger, report.all_problems(), report.all_conditions())
 
 
@@ -230,13 +234,44 @@ def _report_missing_networks(state: ClusterState, report: Report) -> None:
             )
 
 
+def _report_only_external(state: ClusterState, report: Report) -> None:
+    """Policies that select external networks on both sides, and no others, relate nothing."""
+    for identity, policy in _relating(state):
+        sources = _only_external(state, policy.source)
+        destinations = _only_external(state, policy.destination) if sources else []
+        if sources and destinations:
+            message = (
+                f"spec.srcSelector selects {some(sources)}, spec.destSelector selects {some(destinations)}, which are external; "
+                "expected a network of type l3 on one side at least; it relates nothing, for two external Networks never are related"
+            )
+            report.not_ready(identity, Reason.ONLY_EXTERNAL, message)
+
+
+def _only_external(state: ClusterState, selector: NetworkSelector) -> list[str]:
+    """The networks that are selected, quoted, if they are external; none if one is not."""
+    named = state.network_by_name.get(selector.name or "")
+    found = []
+    for each in state.networks if selector.name is None else filter(None, [named]):
+        if selects(selector, each):
+            if not each.is_external:
+                return []
+            found.append(quoted(each.name))
+    return found
+
+
+def _relating(state: ClusterState) -> Iterator[tuple[Identity, RoutingPolicy | ServicePolicy]]:
+    """The policies that relate networks."""
+    for routing in state.routing_policies:
+        yield Identity("NetworkRoutingPolicy", "", routing.name), routing
+    for service in state.service_policies:
+        yield Identity("ServiceRoutingPolicy", "", service.name), service
+
+
 def _named_networks(state: ClusterState) -> Iterator[tuple[Identity, str, str]]:
     """Every network that a policy names: the policy, the field, the name."""
-    policies: tuple[RoutingPolicy | ServicePolicy, ...] = (*state.routing_policies, *state.service_policies)
-    for policy in policies:
-        kind = "NetworkRoutingPolicy" if isinstance(policy, RoutingPolicy) else "ServiceRoutingPolicy"
+    for identity, policy in _relating(state):
         for field, selector in (("srcSelector", policy.source), ("destSelector", policy.destination)):
             if selector.name is not None:
-                yield Identity(kind, "", policy.name), f"spec.{field}.name", selector.name
+                yield identity, f"spec.{field}.name", selector.name
     for binding in state.binding_policies:
         yield Identity("NetworkBindingPolicy", "", binding.name), "spec.network", binding.network

@@ -27,6 +27,8 @@ LONGEST_TIMEOUT: Final = 0xFFFF
 """Seconds: timeouts of Open vSwitch have 16 bits (ovs-ofctl(8), idle_timeout)."""
 DEFAULT_AFFINITY: Final = 10_800
 """Seconds (Kubernetes API: ClientIPConfig)."""
+NODE_PORT_RANGE: Final = range(30_000, 32_768)
+"""kube-apiserver's, if it is not told another (--service-node-port-range)."""
 PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
 """Whoever is named by it serves the Service (Kubernetes: well-known labels)."""
 
@@ -55,6 +57,7 @@ def build_services(
     node_ports = with_own_node_ports(accepted, report)
     services = tuple(_service(each, finder, node_ports.get(each.identity, {}), report) for each in accepted)
     _report_families(accepted, services, state.nodes, report)
+    _report_range(accepted, services, report)
     return services
 
 
@@ -172,6 +175,19 @@ def _report_families(
                 f"address; expected a cluster IP of IPv{others}; the NodePort is served nowhere, the cluster IP is"
             )
             report.condition(each.identity, "NodePortsReachable", "NodePortFamily", message)
+
+
+def _report_range(asked: Iterable[Asked], services: Iterable[Service], report: Report) -> None:
+    """NodePorts that may be those of the nodes' own servers: accepted, for clusters may choose their range."""
+    for each, service in zip(asked, services, strict=True):
+        ports = [port for port in service.ports if port.node_port not in (0, *NODE_PORT_RANGE)]
+        if numbers := [f"{port.protocol} {port.node_port}" for port in ports]:
+            message = (
+                f"NodePort {some(numbers)} is outside of {NODE_PORT_RANGE[0]} to {NODE_PORT_RANGE[-1]}, the usual range; "
+                "expected one inside, unless kube-apiserver has another range; it is served, "
+                "in place of what listens there on the nodes"
+            )
+            report.condition(each.identity, "NodePortsInRange", "NodePortOutsideRange", message)
 
 
 def _port(data: Data) -> WantedPort:

@@ -63,8 +63,11 @@ def up(lab: Lab, source: Path, tell: Tell) -> Built:
 
 def apply(lab: Lab, source: Path, tell: Tell) -> Built:
     """Replace the objects of a running lab; what is not concerned goes on undisturbed. Raises LabError."""
-    desired.live(lab)
-    return up(lab, source, tell)
+    check_machine()
+    with _alone(lab):
+        # Not before: another command may be about to remove it, or to make it.
+        desired.live(lab)
+        return _converge(lab, scenario(source), tell)
 
 
 def down(lab: Lab) -> bool:

@@ -150,10 +150,15 @@ def plugged(switch: Switch) -> set[str]:
 
 
 def await_revalidation(switch: Switch) -> None:
-    """Wait until no packet is forwarded any more by what older flows had said."""
-    processes.run(
-        ["ovs-appctl", "-t", "ovs-vswitchd", "revalidator/wait"], env={**os.environ, **switch.environment()}
-    )
+    """Wait until no packet is forwarded any more by what older flows had said.
+
+    Two rounds: the first to end may have begun before the flows changed.
+    """
+    for _ in range(2):
+        processes.run(
+            ["ovs-appctl", "-t", "ovs-vswitchd", "revalidator/wait"],
+            env={**os.environ, **switch.environment()},
+        )
 
 
 def _start_daemons(switch: Switch) -> None:

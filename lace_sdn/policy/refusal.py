@@ -23,6 +23,7 @@ class Reason(StrEnum):
     NETWORK_MISSING = "NetworkMissing"
     NETWORK_EXTERNAL = "NetworkExternal"
     NETWORK_NOT_SUPPORTED = "NetworkNotSupported"
+    ONLY_EXTERNAL = "OnlyExternal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,17 +40,21 @@ FOUR, SIX = ip_address("10.96.0.1"), ip_address("fd00:96::1")
 
 @dataclass(frozen=True)
 class Dns:
-    """A Service with a UDP port (and TCP beside it, if ``web``); ``hosts``: numbers of its endpoints."""
+    """A Service with a UDP port (and TCP beside it, if ``web``); ``hosts``: numbers of its endpoints.
+
+    ``node_port``: of the UDP port, 0 for none.
+    """
 
     name: str = "dns"
     vips: tuple[Address, ...] = (FOUR,)
     port: int = 53
     hosts: tuple[int, ...] = (1, 2)
     web: tuple[int, ...] = ()
+    node_port: int = 0
 
     @property
     def service(self) -> Service:
-        ports = [ServicePort(Protocol.UDP, self.port, "dns", _backends(self.hosts, 5353))]
+        ports = [ServicePort(Protocol.UDP, self.port, "dns", _backends(self.hosts, 5353), self.node_port)]
         if self.web:
             ports.append(ServicePort(Protocol.TCP, 80, "web", _backends(self.web, 8080)))
         return Service("shop", self.name, "net", self.vips, tuple(ports))

@@ -245,3 +245,17 @@ def test_an_endpoint_that_comes_is_one_commit() -> None:
     loop, bridge = serving_loop()
     assert loop.step(serving("2", Dns(hosts=(1, 2, 3))))
     assert bridge.told == ["commit"]
+
+
+def test_an_audit_of_a_node_port_finds_nothing_changed() -> None:
+    """Neither connections are forgotten nor is what is programmed held back."""
+    world_of_node_ports = serving("1", Dns(node_port=30053))
+    loop, bridge = serving_loop()
+    loop.step(world_of_node_ports)
+    bridge.told.clear()
+    confirmed = loop.programmed
+    loop.audit()
+    assert loop.step(world_of_node_ports)
+    assert bridge.told == ["dump"]
+    assert loop.programmed == confirmed
+    assert loop.due is None

@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 BOTH = Dns()
 DUAL = Dns(vips=(FOUR, SIX))
 WITH_WEB = Dns(web=(1, 2))
+OPEN = Dns(vips=(FOUR, SIX), node_port=30053)
 
 
-def to_port(vip: Address = FOUR, port: int = 53) -> ConnectionFilter:
-    """All connections to a port of a VIP."""
+def to_port(vip: Address | None = FOUR, port: int = 53) -> ConnectionFilter:
+    """All connections to a port of a VIP, or (None) to a port of every address."""
     return ConnectionFilter(IpProto.UDP, TupleFilter(destination=vip, destination_port=port))
 
 
-def to_endpoint(text: str, vip: Address = FOUR, port: int = 53) -> ConnectionFilter:
+def to_endpoint(text: str, vip: Address | None = FOUR, port: int = 53) -> ConnectionFilter:
     """Those of them that an endpoint answers."""
     return replace(to_port(vip, port), reply=TupleFilter(source=ip_address(text), source_port=5353))
 
@@ -45,6 +46,9 @@ UNTOUCHED: dict[str, tuple[tuple[Dns, ...], tuple[Dns, ...]]] = {
     "an IPv6 VIP comes": ((BOTH,), (DUAL,)),
     "a TCP endpoint goes": ((WITH_WEB,), (replace(WITH_WEB, web=(1,)),)),
     "a TCP port goes": ((WITH_WEB,), (BOTH,)),
+    "nothing changes behind a NodePort": ((OPEN,), (OPEN,)),
+    "an endpoint comes behind a NodePort": ((replace(OPEN, hosts=(1,)),), (OPEN,)),
+    "a NodePort comes": ((DUAL,), (OPEN,)),
 }
 
 
@@ -82,6 +86,23 @@ FORGOTTEN: dict[str, tuple[tuple[Dns, ...], tuple[Dns, ...], set[ConnectionFilte
         (BOTH, replace(MOVED, name="other")),
         (BOTH, replace(MOVED, name="other", hosts=(2,))),
         {to_endpoint("10.0.0.1", MOVED.vips[0])},
+    ),
+    "the NodePort goes": ((OPEN,), (DUAL,), {to_port(None, 30053)}),
+    "the NodePort changes": ((OPEN,), (replace(OPEN, node_port=30054),), {to_port(None, 30053)}),
+    "another Service takes the NodePort": (
+        (OPEN,),
+        (DUAL, Dns("other", vips=(MOVED.vips[0],), node_port=30053)),
+        {to_port(None, 30053)},
+    ),
+    "an endpoint behind a NodePort goes": (
+        (OPEN,),
+        (replace(OPEN, hosts=(2,)),),
+        {
+            to_endpoint("10.0.0.1"),
+            to_endpoint("fd00::1", SIX),
+            to_endpoint("10.0.0.1", None, 30053),
+            to_endpoint("fd00::1", None, 30053),
+        },
     ),
 }
 EVERY_DEPARTURE = pytest.mark.parametrize(
@@ -149,9 +170,17 @@ HOSTS = st.lists(st.integers(1, 4), max_size=3, unique=True).map(sorted).map(tup
 VIPS = st.sampled_from(((FOUR,), (SIX,), (FOUR, SIX)))
 OTHER_VIP = (ip_address("10.96.0.2"),)
 FIRST = st.builds(
-    Dns, name=st.sampled_from("ab"), vips=VIPS, port=st.sampled_from((53, 54)), hosts=HOSTS, web=HOSTS
+    Dns,
+    name=st.sampled_from("ab"),
+    vips=VIPS,
+    port=st.sampled_from((53, 54)),
+    hosts=HOSTS,
+    web=HOSTS,
+    node_port=st.sampled_from((0, 30053, 30054)),
 )
-SECOND = st.builds(Dns, name=st.just("other"), vips=st.just(OTHER_VIP), hosts=HOSTS)
+SECOND = st.builds(
+    Dns, name=st.just("other"), vips=st.just(OTHER_VIP), hosts=HOSTS, node_port=st.sampled_from((0, 30055))
+)
 CLUSTERS = st.tuples(st.lists(FIRST, max_size=1).map(tuple), st.lists(SECOND, max_size=1).map(tuple)).map(
     lambda each: each[0] + each[1]
 )
@@ -167,12 +196,23 @@ def interrupted(installed: BridgeProgram, desired: BridgeProgram) -> BridgeProgr
 def test_a_killed_controllers_successor_forgets_the_same(
     older: tuple[Dns, ...], before: tuple[Dns, ...], after: tuple[Dns, ...]
 ) -> None:
-    """Whatever was installed, a compiled program or one that a kill had left behind."""
+    """Whatever was installed, a compiled program or one that a kill had left behind.
+
+    It finds the ports that came in between, too: no connection by these to an endpoint that left is to live either.
+    """
     desired = programmed(*after)
     for installed in (programmed(*before), interrupted(programmed(*older), programmed(*before))):
         left = interrupted(installed, desired)
-        assert flushes(left, desired) == flushes(installed, desired)
+        assert flushes(left, desired) >= flushes(installed, desired)
+        came = {each.original for each in flushes(left, desired) - flushes(installed, desired)}
+        assert came.isdisjoint(called(installed))
         assert interrupted(left, desired) == left
+
+
+def called(installed: BridgeProgram) -> set[TupleFilter]:
+    """Every UDP port, of a VIP or a NodePort, of a program."""
+    leaving = leave(installed, programmed())
+    return {each.original for each in leaving.flushes} if leaving else set()
 
 
 def flushes(installed: BridgeProgram, desired: BridgeProgram) -> set[ConnectionFilter]:
@@ -202,12 +242,13 @@ def test_every_endpoint_that_goes_is_forgotten(before: tuple[Dns, ...], after: t
     } == set()
 
 
-def bindings(services: tuple[Dns, ...]) -> set[tuple[Address, int, str]]:
-    """VIP, port, address of an endpoint."""
+def bindings(services: tuple[Dns, ...]) -> set[tuple[Address | None, int, str]]:
+    """VIP and port, or None and NodePort; the address of an endpoint."""
     return {
-        (vip, each.port, str(backend.address))
+        (*called, str(backend.address))
         for each in services
         for vip in each.vips
+        for called in ((vip, each.port), (None, each.node_port))
         for backend in each.service.ports[0].backends
-        if backend.address.version == vip.version
+        if backend.address.version == vip.version and called[1]
     }
