@@ -11,7 +11,7 @@ from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, ETH_TYPE, EthType, Field
 from lace_sdn.openflow.match import parse_mac
 from lace_sdn.openflow.simulator import Fabric, Packet, Tcp, Tracker
 from lace_sdn.openflow.simulator.packet import Ends, address_fields, icmp_form, port_fields
-from lace_sdn.pipeline.compiler import Cluster, NodeCompiler, offline_ports, underlay_address
+from lace_sdn.pipeline.compiler import Cluster, NodeCompiler, offline_ports
 from lace_sdn.pipeline.constants import GATEWAY_ETHER, GATEWAY_PORT, TUNNEL_PORT
 from lace_sdn.policy.oracle import Connection, external_network, network_verdict, verdict
 
@@ -94,9 +94,7 @@ def simulated(
     """Simulated bridges of all nodes, with ``installed`` or what ``state`` compiles to."""
     made = Fabric(TUNNEL_PORT, tracker)
     for node, program in (installed or programs(state)).items():
-        address = underlay_address(state, node)
-        assert address is not None, node
-        made.add(node, address, program)
+        made.add(node, state.node_by_name[node].addresses, program)
     return made
 
 

@@ -11,7 +11,7 @@ import json
 import socket
 import struct
 import time
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Self
 
 from dummy import BOUND_S, DummySwitch
@@ -74,6 +74,7 @@ class DummyNode:
 
     def __init__(self, index: int, ports: int) -> None:
         self.address = IPv4Address(f"192.168.50.{index + 1}")
+        self.addresses = (self.address, IPv6Address(f"2001:db8:50::{index + 1}"))
         self.mac = 0xAA5500000000 + index
         self.ports = ports
         self.switch = DummySwitch(has_real_tunnels=True)
@@ -82,7 +83,7 @@ class DummyNode:
         self._client: OpenFlowClient | None = None
         self._program = BridgeProgram()
 
-    def start(self, neighbours: Iterable[tuple[IPv4Address, int]]) -> None:
+    def start(self, neighbours: Iterable[tuple[IPv4Address | IPv6Address, int]]) -> None:
         """``neighbours``: address and MAC of the other nodes."""
         switch = self.switch.start()
         switch.add_bridge("br-phy", f'other-config:hwaddr="{_mac_text(self.mac)}"')
@@ -95,10 +96,11 @@ class DummyNode:
             arguments += ["--", "add-port", bridge, name, "--", "set", "Interface", name, "type=dummy"]
             arguments += [f"ofport_request={ofport}", f"options:tx_pcap={self._pcap(name)}"]
             self._positions[name] = 0
-        switch.appctl("netdev-dummy/ip4addr", "br-phy", f"{self.address}/24")
-        switch.appctl("ovs/route/add", "192.168.50.0/24", "br-phy")
-        for address, mac in neighbours:
-            switch.appctl("tnl/neigh/set", "br-phy", str(address), _mac_text(mac))
+        for address, version, length in zip(self.addresses, (4, 6), (24, 64), strict=True):
+            switch.appctl(f"netdev-dummy/ip{version}addr", "br-phy", f"{address}/{length}")
+            switch.appctl("ovs/route/add", str(ip_network((address, length), strict=False)), "br-phy")
+        for neighbour, mac in neighbours:
+            switch.appctl("tnl/neigh/set", "br-phy", str(neighbour), _mac_text(mac))
         geneve = (
             "type=geneve",
             "options:key=flow",
@@ -195,7 +197,8 @@ class DummyFabric:
     def __enter__(self) -> Self:
         try:
             for node in self.nodes.values():
-                node.start((each.address, each.mac) for each in self.nodes.values() if each is not node)
+                others = [each for each in self.nodes.values() if each is not node]
+                node.start((address, each.mac) for each in others for address in each.addresses)
         except BaseException:
             self.stop()
             raise
@@ -257,7 +260,7 @@ class DummyFabric:
 
     def _home(self, frame: bytes) -> str:
         target = underlay_destination(frame)
-        return next(name for name, each in self.nodes.items() if each.address == target)
+        return next(name for name, each in self.nodes.items() if target in each.addresses)
 
 
 def _mac_text(mac: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -167,9 +167,10 @@ def encapsulate(outer: Outer, frame: bytes) -> bytes:
     return ether + head + udp
 
 
-def underlay_destination(frame: bytes) -> IPv4Address:
+def underlay_destination(frame: bytes) -> IPv4Address | IPv6Address:
     """Where an encapsulated frame goes."""
-    return IPv4Address(frame[30:34])
+    is_ipv6 = int.from_bytes(frame[12:14], "big") == EthType.IPV6
+    return IPv6Address(frame[38:54]) if is_ipv6 else IPv4Address(frame[30:34])
 
 
 def read_pcap(path: Path, position: int) -> tuple[list[bytes], int]:

@@ -13,8 +13,15 @@ from lace_sdn.cli.running_lab import LAB, running
 from lace_sdn.cli.source import EXISTING, known, ledger_of, silently_built
 from lace_sdn.pipeline.rehearsal import Stage
 from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
-from lace_sdn.policy.ends import HOST_PREFIX, NODE_PREFIX, SERVICE_PREFIX, addresses_of, is_outside
-from lace_sdn.policy.oracle import Connection, verdict
+from lace_sdn.policy.ends import (
+    HOST_PREFIX,
+    NODE_PREFIX,
+    SERVICE_PREFIX,
+    addresses_of,
+    entry_node,
+    is_outside,
+)
+from lace_sdn.policy.oracle import Connection, verdict, why_no_tunnel
 from lace_sdn.policy.reachability import parse_probe, probe_name, shared_families
 
 if TYPE_CHECKING:
@@ -67,6 +74,10 @@ def command(**options: Any) -> None:
     else:
         _show(connection, answer, rehearsal, is_lab=is_lab, with_flows=options["with_flows"])
     if not rehearsal.agrees_with(connection, answer):
+        first = _first_node(state, connection)
+        apart = next(filter(None, (why_no_tunnel(state, first, each) for each in answer.backends)), "")
+        if apart:
+            raise click.ClickException(f"allowed, but not every endpoint can be reached: {apart}")
         raise click.ClickException(
             "objects and flow tables disagree: this is a fault of Lace SDN, please report it"
         )
@@ -80,6 +91,12 @@ def _state(manifests: Path | None, lab: str | None) -> ClusterState:
     if manifests is not None:
         return silently_built(manifests, ledger_of(None)).state
     return running(lab)[1].state
+
+
+def _first_node(state: ClusterState, connection: Connection) -> str:
+    """The node whose bridge meets the connection first, and chooses the endpoint of a Service."""
+    is_called = is_outside(connection.source) and connection.destination.startswith(NODE_PREFIX)
+    return entry_node(state, connection.destination if is_called else connection.source)
 
 
 def _connection(state: ClusterState, options: dict[str, Any]) -> Connection:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lace_sdn.kube import decode
 from lace_sdn.kube.decode import in_order
 from lace_sdn.kube.endpoint_report import some
-from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of, report_contests
+from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of, report_apart, report_contests
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
 from lace_sdn.kube.probes import report_hidden, report_unknown_ports
 from lace_sdn.kube.problems import Finding, one_of, quoted
@@ -50,6 +50,7 @@ def build(manifests: Manifests, known: Ledger) -> Built:
     """The state that the manifests ask for, given the allocations made so far."""
     report = Report(manifests)
     nodes = nodes_of(manifests, report)
+    report_apart(nodes, report)
     names = {node.name for node in nodes}
     pods = tuple(filter(None, in_order(manifests, "Pod", decode.pod)))
     on_host = tuple(filter(None, in_order(manifests, "Pod", decode.pod_on_host)))

@@ -9,7 +9,7 @@ from lace_sdn.kube.manifests import Identity
 from lace_sdn.kube.problems import one_of, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from lace_sdn.kube.backends import Found
     from lace_sdn.kube.manifests import Manifests
@@ -76,6 +76,10 @@ def report_idle_slices(manifests: Manifests, report: Report) -> None:
 
 def some(items: Iterable[str]) -> str:
     """The first of them, each once, and how many more there are."""
-    different = list(dict.fromkeys(items))
+    return some_of(list(dict.fromkeys(items)))
+
+
+def some_of(different: Sequence[str]) -> str:
+    """As ``some``, of items that differ anyway: takes the same time however many."""
     more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
     return ", ".join(different[:_SHOWN]) + more

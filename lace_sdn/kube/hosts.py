@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lace_sdn.kube import decode
-from lace_sdn.kube.endpoint_report import some
+from lace_sdn.kube.endpoint_report import some, some_of
 from lace_sdn.kube.manifests import Identity
 from lace_sdn.kube.ownership import why_first
 from lace_sdn.kube.problems import Finding, one_of, quoted
@@ -36,6 +36,26 @@ def nodes_of(manifests: Manifests, report: Report) -> tuple[Node, ...]:
         finding = Finding(("status", "addresses"), found, "expected an address of its own")
         report.problem(Identity("Node", "", node.name), finding, "the Node is left out")
     return tuple(nodes)
+
+
+def report_apart(nodes: Sequence[Node], report: Report) -> None:
+    """Nodes without a tunnel to others, for want of a common family: said of the later one of two, once."""
+    by_families: dict[bool, list[str]] = {True: [], False: []}
+    for node in nodes:
+        families = {address.version for address in node.addresses}
+        if len(families) != 1:
+            continue
+        is_ipv4 = families == {4}
+        earlier = by_families[not is_ipv4]
+        by_families[is_ipv4].append(f'Node "{node.name}" ({node.addresses[0]})')
+        if not earlier:
+            continue
+        own, other = ("IPv4", "IPv6") if is_ipv4 else ("IPv6", "IPv4")
+        found = f"has InternalIPs of {own} only ({', '.join(map(str, node.addresses))}), of {other} only: {some_of(earlier)}"
+        expected = "expected a family that both nodes have"
+        now = "there is no tunnel between them, and their pods do not reach each other"
+        identity = Identity("Node", "", node.name)
+        report.condition(identity, "TunnelsReady", "NoCommonFamily", f"{found}; {expected}; {now}")
 
 
 def host_pods_of(pods: Iterable[Pod]) -> tuple[HostPod, ...]:

@@ -32,6 +32,7 @@ from lace_sdn.policy.external import Outside, outside
 from lace_sdn.policy.numbers import numbers
 from lace_sdn.policy.relations import Relations, resolve
 from lace_sdn.policy.services import ServiceAccess, resolve_services
+from lace_sdn.policy.tunnel_ends import TunnelEnds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,6 +71,19 @@ class Cluster:
         """Of all Services, sorted."""
         return node_ports(self)
 
+    @cached_property
+    def tunnel_ends(self) -> Mapping[str, TunnelEnds]:
+        """By node."""
+        return {node.name: TunnelEnds.of(node.addresses) for node in self.state.nodes}
+
+    def peers_of(self, node: str) -> Mapping[str, Address]:
+        """The nodes that ``node`` has a tunnel with: where it ends there, which is also where their packets come from."""
+        own = self.tunnel_ends.get(node)
+        if own is None:
+            return {}
+        ends = ((name, its.towards(own)) for name, its in self.tunnel_ends.items() if name != node)
+        return {name: address for name, address in ends if address is not None}
+
     @classmethod
     def of(cls, state: ClusterState) -> Cluster:
         by_node: dict[str, list[Endpoint]] = defaultdict(list)
@@ -97,13 +111,6 @@ class Cluster:
             outside(state.networks),
             numbers(node.name for node in state.nodes),
         )
-
-
-def underlay_address(state: ClusterState, node: str) -> Address | None:
-    """Where tunnels to ``node`` end: its first IPv4 address, otherwise its first one; None without one, or without the node."""
-    found = state.node_by_name.get(node)
-    addresses = found.addresses if found else ()
-    return next((address for address in addresses if address.version == 4), next(iter(addresses), None))
 
 
 def offline_ports(state: ClusterState, node: str) -> dict[str, int]:
@@ -272,19 +279,16 @@ def _class_members(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Un
 
 def _remote(cluster: Cluster, node: str, scope: Scope) -> Iterator[Unit]:
     networks = cluster.state.network_by_name
+    ends = cluster.peers_of(node)
     peers: set[str] = set()
     for name in sorted(scope.initiators | scope.responders):
         for prefix, home in cluster.homes_of.get(name, ()):
-            address = underlay_address(cluster.state, home)
-            if home == node or address is None:
-                continue
-            peers.add(home)
-            yield RemoteRoute(name, networks[name].key, prefix, home, address)
+            if home in ends:
+                peers.add(home)
+                yield RemoteRoute(name, networks[name].key, prefix, home, ends[home])
     if scope.is_entered_elsewhere:
-        peers |= cluster.node_numbers.keys() - {node}
+        peers |= ends.keys()
     for home in sorted(peers):
-        address = underlay_address(cluster.state, home)
-        if address is not None:
-            yield Peer(home, cluster.node_numbers[home], address)
-            if scope.is_entered_elsewhere:
-                yield EntryReturn(home, cluster.node_numbers[home], address)
+        yield Peer(home, cluster.node_numbers[home], ends[home])
+        if scope.is_entered_elsewhere:
+            yield EntryReturn(home, cluster.node_numbers[home], ends[home])

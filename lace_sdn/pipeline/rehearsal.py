@@ -13,7 +13,7 @@ from lace_sdn.openflow.match import parse_mac
 from lace_sdn.openflow.simulator import Fabric, Packet, Tcp
 from lace_sdn.openflow.simulator.fabric import Journey
 from lace_sdn.openflow.simulator.packet import Ends, address_fields, icmp_form, port_fields
-from lace_sdn.pipeline.compiler import Cluster, NodeCompiler, offline_ports, underlay_address
+from lace_sdn.pipeline.compiler import Cluster, NodeCompiler, offline_ports
 from lace_sdn.pipeline.constants import (
     GATEWAY_ETHER,
     GATEWAY_PORT,
@@ -121,11 +121,12 @@ class Stage:
         """Nodes without an underlay address have no bridge. ``sctp``: whether datapaths track it by its ports."""
         cluster, fabric, ports = Cluster.of(state), Fabric(TUNNEL_PORT), {}
         for node in state.nodes:
-            address = underlay_address(state, node.name)
             own = offline_ports(state, node.name)
             ports.update(own)
-            if address is not None:
-                fabric.add(node.name, address, NodeCompiler(node.name, sctp=sctp).compile(cluster, own))
+            if node.addresses:
+                fabric.add(
+                    node.name, node.addresses, NodeCompiler(node.name, sctp=sctp).compile(cluster, own)
+                )
         return cls(
             state, fabric, ports, {node.name: host_program(cluster, node.name) for node in state.nodes}
         )

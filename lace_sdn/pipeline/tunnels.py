@@ -50,7 +50,10 @@ KEY_BITS = 24
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A node whose tunnel packets are taken, as far as they come from its own underlay address. ``number``: of the node."""
+    """A node whose tunnel packets are taken, as far as they come from its end of the tunnel with this one. ``number``: of the node.
+
+    IPv6 has a priority of its own, since no flow says that a tunnel packet is of one family only: two peers' would overlap.
+    """
 
     node: str
     number: int
@@ -59,7 +62,7 @@ class Peer:
     def flows(self) -> Iterator[Flow]:
         yield Owner(cookie(Category.NODE, name_id(self.node)), f"Node {self.node}").flow(
             tables.CLASSIFIER,
-            Priority.LOW,
+            Priority.LOW if self.address.version == 4 else Priority.NORMAL,
             Match(term(IN_PORT, TUNNEL_PORT), tunnel_from(self.address)),
             SOURCE_TYPE.set(SourceType.TUNNEL),
             ENTRY.set(self.number),
@@ -135,7 +138,7 @@ class EntryReturn:
 
 
 def into_tunnel(address: Address) -> tuple[Action, ...]:
-    """To the node with this underlay address, with what it must know."""
+    """To the node that has its end of the tunnel at this address, with what it must know."""
     return (
         SetField(ETH_DST, TUNNEL_DESTINATION),
         Move(SERVICE_PORT.slice, ETH_DST[0:31]),

@@ -21,6 +21,7 @@ from lace_sdn.policy.ends import (
 )
 from lace_sdn.policy.oracle_networks import external_network, network_verdict
 from lace_sdn.policy.selection import selects
+from lace_sdn.policy.tunnel_ends import has_tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,7 @@ __all__ = [
     "node_port",
     "service_access",
     "verdict",
+    "why_no_tunnel",
 ]
 
 TUNNELS_PORT: Final = 6081
@@ -72,6 +74,9 @@ def verdict(state: ClusterState, connection: Connection, *, sctp: bool = True) -
     if by_node_port is not None and not _why_not_meant(state, client, connection):
         return _node_port_verdict(state, client, connection, by_node_port, sctp=sctp)
     allowed = _direct_verdict(state, client, connection)
+    why_not = why_no_tunnel(state, client.node, connection.destination) if allowed.allowed else ""
+    if why_not:
+        return Verdict(allowed=False, reason=why_not)
     return replace(allowed, backends=(connection.destination,)) if allowed.allowed else allowed
 
 
@@ -81,6 +86,14 @@ def _network_of(state: ClusterState, name: str, family: int) -> str:
         return state.endpoint_by_id[name].network
     address = next(each for each in addresses_of(state, name) if each.version == family)
     return external_network(state, address)
+
+
+def why_no_tunnel(state: ClusterState, node: str, name: str) -> str:
+    """Why packets that ``node`` sends do not get to a pod; "" if they do, and for ends that are no pods."""
+    pod = state.endpoint_by_id.get(name)
+    if pod is None or has_tunnel(state, node, pod.node):
+        return ""
+    return f"nodes {node} and {pod.node} have no address family in common: there is no tunnel between them"
 
 
 def _direct_verdict(state: ClusterState, client: _Client, connection: Connection) -> Verdict:

@@ -167,6 +167,25 @@ def test_why_says_who_has_the_address_instead() -> None:
     assert "arrives at senior/pod: for this source the address means that pod" in result.output
 
 
+@pytest.mark.parametrize("verdict", ["denied", "allowed, but not every endpoint can be reached"])
+def test_why_says_that_nodes_have_no_common_family(verdict: str, tmp_path: Path) -> None:
+    """It is no fault: not for a pod there, nor for a Service with an endpoint there."""
+    text = (BOOK / "nodeport-cluster" / "cluster.yaml").read_text()
+    dropped = ("172.18.0.11", "fd00:172:18::12", "fd00:172:18::13")
+    lines = [
+        line
+        for line in text.splitlines()
+        if not any(f"address: {each}" in line.replace('"', "") for each in dropped)
+    ]
+    (tmp_path / "cluster.yaml").write_text("\n".join(lines))
+    called = ("apps/api-2", "tcp/8080") if verdict == "denied" else ("service/apps/api", "tcp/80")
+    result = run("why", "apps/api-1", *called, "-f", str(tmp_path))
+    assert result.exit_code == 1
+    assert verdict in result.output
+    assert "nodes node1 and node2 have no address family in common" in result.output
+    assert "please report it" not in result.output
+
+
 def test_why_for_machines_lists_the_flows() -> None:
     answer = json.loads(run("why", "shop/web-1", "db/db-0", "tcp/5432", "-f", PEERING, "--json").output)
     assert answer["allowed"]

@@ -104,3 +104,42 @@ def test_what_is_called_in_a_host_pod_is_the_business_of_its_node() -> None:
     """Nothing has to be opened there, and nothing is missed."""
     probed = on_host("a").replace("{name: c,", "{name: c, livenessProbe: {httpGet: {port: none}},")
     assert said(in_world(probed)) == []
+
+
+def with_addresses(name: str, *addresses: str) -> str:
+    listed = ", ".join(f"{{type: InternalIP, address: '{address}'}}" for address in addresses)
+    return f"apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\nstatus: {{addresses: [{listed}]}}\n---\n"
+
+
+def test_nodes_without_a_common_family_are_told_of_the_later_one() -> None:
+    """Both stay in the cluster. A node with both families has a tunnel with everyone."""
+    four, both, six = ("b", ["192.0.2.1"]), ("a", ["2001:db8::2", "192.0.2.2"]), ("c", ["2001:db8::3"])
+    result = built(*(with_addresses(name, *addresses) for name, addresses in (six, both, four)))
+    assert [each.name for each in result.state.nodes] == ["a", "b", "c"]
+    (found,) = result.conditions
+    assert (found.kind, found.name, found.type, found.status) == ("Node", "c", "TunnelsReady", False)
+    assert found.reason == "NoCommonFamily"
+    assert found.message == (
+        'has InternalIPs of IPv6 only (2001:db8::3), of IPv4 only: Node "b" (192.0.2.1); '
+        "expected a family that both nodes have; there is no tunnel between them, and their pods do not reach each other"
+    )
+    assert result.problems == ()
+
+
+def test_a_node_apart_from_many_says_so_once() -> None:
+    """The first few by name, and how many more."""
+    many = [with_addresses(f"a{number}", f"2001:db8::{number}") for number in range(1, 8)]
+    result = built(*many, with_addresses("b", "192.0.2.1", "192.0.2.2"), with_addresses("c", "192.0.2.3"))
+    first, second = result.conditions
+    assert (first.name, second.name) == ("b", "c")
+    assert first.message.startswith(
+        "has InternalIPs of IPv4 only (192.0.2.1, 192.0.2.2), of IPv6 only: "
+        'Node "a1" (2001:db8::1), Node "a2" (2001:db8::2), '
+    )
+    assert 'Node "a5" (2001:db8::5) and 2 more; ' in first.message
+
+
+@pytest.mark.parametrize("addresses", [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")])
+def test_nodes_of_one_family_have_nothing_to_say(addresses: tuple[str, ...]) -> None:
+    result = built(*(with_addresses(f"n{number}", each) for number, each in enumerate(addresses)))
+    assert said(result) == []

@@ -176,3 +176,21 @@ def test_an_underlay_of_ipv6_alone(
     built = bring(standing, tmp_path)
     assert all(address.version == 6 for node in built.state.nodes for address in node.addresses)
     assert differences(standing, built) == {}
+
+
+def test_a_node_of_ipv6_alone_beside_nodes_of_both_families(
+    standing: Lab, bring: Bring, differences: Differences, tmp_path: Path
+) -> None:
+    """Its tunnels are of IPv6, those between the others of IPv4: from each node's pod to the others', and from outside by any node."""
+    text = (BOOK / "nodeport-cluster" / "cluster.yaml").read_text()
+    parts = [part for part in text.split("---\n") if "kind: Pod\n" not in part]
+    (pod,) = (part for part in text.split("---\n") if "{name: api-1," in part)
+    parts += [pod.replace("api-1", f"api-{i}").replace("node1", f"node{i}") for i in (1, 2, 3)]
+    lines = [line for line in "---\n".join(parts).splitlines() if "172.18.0.13" not in line]
+    (tmp_path / "cluster.yaml").write_text("\n".join(lines))
+    built = bring(standing, tmp_path)
+    families = [{address.version for address in node.addresses} for node in built.state.nodes]
+    assert families == [{4, 6}, {4, 6}, {6}]
+    assert [each.node for each in built.state.endpoints] == ["node1", "node2", "node3"]
+    assert built.conditions == ()
+    assert differences(standing, built) == {}

@@ -37,7 +37,7 @@ def call(client: IPv4Address = ONE, port: int = 40000) -> Packet:
 
 def simulated(desired: BridgeProgram, tracker: Tracker = Tracker.USERSPACE) -> Fabric:
     fabric = Fabric(0x7000, tracker)
-    fabric.add("node0", IPv4Address("192.168.50.1"), desired)
+    fabric.add("node0", [IPv4Address("192.168.50.1")], desired)
     return fabric
 
 

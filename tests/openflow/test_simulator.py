@@ -41,7 +41,7 @@ DATAGRAM = Packet.udp(TO_SERVER, (40000, 53), b"x")
 def bridge(*lines: str, groups: tuple[Group, ...] = (), tracker: Tracker = Tracker.USERSPACE) -> Fabric:
     """One simulated bridge with these flows."""
     fabric = Fabric(0x7000, tracker)
-    fabric.add("node0", IPv4Address("192.168.50.1"), program(map(parse_flow, lines), groups))
+    fabric.add("node0", [IPv4Address("192.168.50.1")], program(map(parse_flow, lines), groups))
     return fabric
 
 
@@ -98,7 +98,7 @@ def test_what_a_bucket_sets_is_gone_after_the_group() -> None:
     flow = Flow(0, 0, Match(), (GroupAction(7), Resubmit(5)))
     after = parse_flow("table=5, priority=0 actions=output:NXM_NX_REG3[]")
     fabric = Fabric(0x7000)
-    fabric.add("node0", IPv4Address("192.168.50.1"), program([flow, after], [group]))
+    fabric.add("node0", [IPv4Address("192.168.50.1")], program([flow, after], [group]))
     assert ports(fabric.inject("node0", 1, SYN)) == [2, 0]
 
 
@@ -226,7 +226,7 @@ def wires(request: pytest.FixtureRequest) -> Wires:
         real.reset({"node0": services()})
         return real
     fabric = Fabric(0x7000)
-    fabric.add("node0", IPv4Address("192.168.50.1"), services())
+    fabric.add("node0", [IPv4Address("192.168.50.1")], services())
     return fabric
 
 

@@ -49,7 +49,7 @@ ETHERNET = 14
 def fabric(mtu: int) -> Fabric:
     made = Fabric(TUNNEL_PORT)
     program = NodeCompiler("node-1", mtu=mtu).compile(Cluster.of(STATE), PORTS)
-    made.add("node-1", ip_address("192.0.2.1"), program)
+    made.add("node-1", [ip_address("192.0.2.1")], program)
     return made
 
 

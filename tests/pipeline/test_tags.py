@@ -31,7 +31,7 @@ def datagram() -> Packet:
 def arrivals(packet: Packet) -> list[int]:
     ports = offline_ports(STATE, "node-1")
     fabric = Fabric(TUNNEL_PORT)
-    fabric.add("node-1", ip_address("192.0.2.1"))
+    fabric.add("node-1", [ip_address("192.0.2.1")])
     fabric.install("node-1", compile_node(STATE, "node-1", ports))
     return [delivery.port for delivery in fabric.inject("node-1", ports["shop/web-2"], packet).deliveries]
 

@@ -86,14 +86,17 @@ def outside_states(draw: DrawFn) -> ClusterState:
 
 @st.composite
 def with_node_addresses(draw: DrawFn, state: ClusterState) -> ClusterState:
-    """Three nodes in four have an address of IPv6 too; tunnels end at that of IPv4."""
-    nodes = tuple(
-        replace(node, addresses=(*node.addresses, ip_address(f"2001:db8:50::{number}")))
-        if draw(st.integers(0, 3))
-        else node
-        for number, node in enumerate(state.nodes, start=1)
-    )
-    return replace(state, nodes=nodes)
+    """Three nodes in four have both families, the others of a cluster one: IPv4, or IPv6 in one cluster of three.
+
+    Any two have a family in common.
+    """
+    is_ipv6 = not draw(st.integers(0, 2))
+    nodes = []
+    for number, node in enumerate(state.nodes, start=1):
+        own = node.addresses, (ip_address(f"2001:db8:50::{number}"),)
+        its = own[0] + own[1] if draw(st.integers(0, 3)) else own[is_ipv6]
+        nodes.append(replace(node, addresses=its))
+    return replace(state, nodes=tuple(nodes))
 
 
 @st.composite

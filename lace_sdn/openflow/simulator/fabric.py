@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
 
 from lace_sdn.openflow.actions import Learn
@@ -13,8 +14,7 @@ from lace_sdn.openflow.simulator.machine import Bridge, run
 from lace_sdn.openflow.simulator.table_index import TableIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from ipaddress import IPv4Address, IPv6Address
+    from collections.abc import Iterable, Mapping
 
     from lace_sdn.openflow.fields import Field
     from lace_sdn.openflow.flow import Bucket, Group
@@ -65,7 +65,7 @@ def nth_bucket(number: int) -> Chooser:
 
 @dataclass
 class _Node:
-    address: Address
+    addresses: tuple[Address, ...]
     program: BridgeProgram
     bridge: Bridge
     conntrack: Conntrack
@@ -83,10 +83,12 @@ class Fabric:
     choose: Chooser = first_bucket
     _nodes: dict[str, _Node] = field(default_factory=dict)
 
-    def add(self, node: str, address: Address, program: BridgeProgram | None = None) -> None:
-        """A node with its underlay address; an empty bridge drops everything."""
+    def add(self, node: str, addresses: Iterable[Address], program: BridgeProgram | None = None) -> None:
+        """A node with its underlay addresses; an empty bridge drops everything."""
         installed = program or BridgeProgram()
-        self._nodes[node] = _Node(address, installed, self._bridge(installed), Conntrack(self.tracker))
+        self._nodes[node] = _Node(
+            tuple(addresses), installed, self._bridge(installed), Conntrack(self.tracker)
+        )
 
     def install(self, node: str, program: BridgeProgram) -> None:
         """Replace the program, as one bundle does: connections stay, and what was learned while a flow learns it.
@@ -162,12 +164,17 @@ class Fabric:
         return Bridge(TableIndex(program.flows), {group.id: group for group in program.groups}, self.choose)
 
     def _arrival(self, sender: str, emission: Emission) -> tuple[str, int, Packet, dict[Field, int]] | None:
-        """At the node whose address is the tunnel's destination, if any; the outer source is the sender's address."""
-        target = emission.tunnel[TUN_DST] or emission.tunnel[TUN_IPV6_DST]
-        name = next((name for name, each in self._nodes.items() if int(each.address) == target), None)
-        if name is None:
+        """At the node that has the tunnel's destination, if any; the outer source is the sender's first address of its family.
+
+        Without one the packet stays where it is.
+        """
+        ipv4, ipv6 = emission.tunnel[TUN_DST], emission.tunnel[TUN_IPV6_DST]
+        target = IPv4Address(ipv4) if ipv4 else IPv6Address(ipv6)
+        name = next((name for name, each in self._nodes.items() if target in each.addresses), None)
+        own = self._nodes[sender].addresses
+        source = next((each for each in own if each.version == target.version), None)
+        if name is None or source is None:
             return None
-        source = self._nodes[sender].address
         tunnel = dict(emission.tunnel)
         tunnel[TUN_SRC if source.version == 4 else TUN_IPV6_SRC] = int(source)
         return name, self.tunnel_port, emission.packet, tunnel
