@@ -124,8 +124,9 @@ def _converge(lab: Lab, source: Path, tell: Tell) -> Built:
     _await_programmed(lab, built.state)
     stacks.await_in_force(lab, wire.nodes, _STACK_TIMEOUT)
     neighbours.introduce(lab, {node: post.addresses for node, post in wire.nodes.items()})
-    for node in wire.nodes:
-        switches.await_revalidation(Switch(lab, node))
+    with ThreadPoolExecutor(max_workers=len(wire.nodes)) as workers:
+        for _ in workers.map(switches.await_revalidation, (Switch(lab, node) for node in wire.nodes)):
+            pass
     # Again: the controller has given the nodes a link that was not there before.
     agent_client.settle(lab, places.residents(lab, built.state))
     # What the controller may have written for a node that was leaving.

@@ -48,6 +48,7 @@ from lace_sdn.pipeline.registers import (
     DESTINATION_ZONE,
     ENTERED,
     ENTRY,
+    FRAME_SERVICE,
     HAIRPIN,
     INITIATOR,
     INITIATOR_CLASS,
@@ -295,6 +296,7 @@ def _destination_half() -> Iterator[Flow]:
         tables.DATAGRAM_SERVICE,
         Priority.LOW,
         Match(LIVE_SERVICE.equals(1)),
+        FRAME_SERVICE.set(1),
         Resubmit(tables.PERMIT_ESTABLISHED.number),
         gate,
     )
@@ -333,17 +335,15 @@ def _destination_half() -> Iterator[Flow]:
     yield from _commit(
         tables.DESTINATION_COMMIT, Match(NEW, IS_NOT_ADMITTED), DESTINATION_ZONE, tables.OUTPUT
     )
+    # Never fragments, which have no ports (table 105): of IPv6 ones only the first is UDP, and conntrack would keep it, waiting for
+    # the others.
     for ip in FAMILIES:
         yield OWNER.flow(
             tables.DESTINATION_COMMIT,
             Priority.DATAGRAM,
-            Match(ip, IS_UDP, ORIGINAL, IS_ADMITTED, LIVE_SERVICE.equals(1)),
-            Ct(
-                DESTINATION_ZONE.slice,
-                tables.OUTPUT.number,
-                commit=True,
-                execute=(SERVICE_PORT.copy_to(THROUGH),),
-            ),
+            Match(ip, IS_UDP, ORIGINAL, IS_ADMITTED, LIVE_SERVICE.equals(1), FRAME_SERVICE.equals(1)),
+            Ct(DESTINATION_ZONE.slice, commit=True, execute=(SERVICE_PORT.copy_to(THROUGH),)),
+            Goto(tables.OUTPUT.number),
         )
     yield _onward(tables.DESTINATION_COMMIT, tables.OUTPUT)
     yield OWNER.flow(tables.OUTPUT, Priority.LOW, Match(TRACKED, HAIRPIN.equals(1)), InPort())

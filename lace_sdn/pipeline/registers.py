@@ -55,6 +55,9 @@ LOCAL_CHOICE = RegField(
     "LocalChoice", REG[0], 12, 12, "only endpoints of this node, for a Service with affinity"
 )
 TOO_LARGE = RegField("TooLarge", REG[0], 13, 13, "larger than pods' packets may be")
+FRAME_SERVICE = RegField(
+    "FrameService", REG[0], 14, 14, "a datagram of a known connection: the Service is what its frame names"
+)
 SOURCE_NETWORK = RegField("SourceNetwork", REG[1], 0, 31, "network key of the sender")
 DESTINATION_NETWORK = RegField("DestinationNetwork", REG[2], 0, 31, "network key of the receiver")
 OUTPUT_PORT = RegField("OutputPort", REG[3], 0, 31, "ofport of the receiver, or of the tunnel")
@@ -107,6 +110,7 @@ REGISTERS: tuple[RegField, ...] = (
     NODE_PORT,
     LOCAL_CHOICE,
     TOO_LARGE,
+    FRAME_SERVICE,
     SOURCE_NETWORK,
     DESTINATION_NETWORK,
     OUTPUT_PORT,

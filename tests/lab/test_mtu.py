@@ -202,7 +202,7 @@ def test_a_megabyte_arrives_there_and_back(
 def test_a_datagram_of_many_fragments_arrives_once_the_mtu_is_known(
     bulk: Bulk, version: int, link_mtu: int, *, through_vip: bool
 ) -> None:
-    """Through a VIP once a whole datagram has opened the connection."""
+    """Through a VIP once a whole datagram has opened the connection; also where policies say who may use it."""
     bulk.widen(link_mtu)
     target = (VIPS[version], VIP_UDP_PORT) if through_vip else (bulk.address(SERVER, version), UDP_PORT)
     data = secrets.token_bytes(4000)
