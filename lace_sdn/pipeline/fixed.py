@@ -342,8 +342,12 @@ def _destination_half() -> Iterator[Flow]:
             tables.DESTINATION_COMMIT,
             Priority.DATAGRAM,
             Match(ip, IS_UDP, ORIGINAL, IS_ADMITTED, LIVE_SERVICE.equals(1), FRAME_SERVICE.equals(1)),
-            Ct(DESTINATION_ZONE.slice, commit=True, execute=(SERVICE_PORT.copy_to(THROUGH),)),
-            Goto(tables.OUTPUT.number),
+            Ct(
+                DESTINATION_ZONE.slice,
+                tables.OUTPUT.number,
+                commit=True,
+                execute=(SERVICE_PORT.copy_to(THROUGH),),
+            ),
         )
     yield _onward(tables.DESTINATION_COMMIT, tables.OUTPUT)
     yield OWNER.flow(tables.OUTPUT, Priority.LOW, Match(TRACKED, HAIRPIN.equals(1)), InPort())
