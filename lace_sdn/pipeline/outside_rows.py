@@ -34,7 +34,7 @@ from lace_sdn.pipeline.constants import (
     Priority,
 )
 from lace_sdn.pipeline.cookies import Category, cookie
-from lace_sdn.pipeline.fixed import ADMIT, IS_ADMITTED, IS_NOT_ADMITTED, NEW, OWNER, TRACKED
+from lace_sdn.pipeline.fixed import ADMIT, IS_ADMITTED, IS_NOT_ADMITTED, NEW, ORIGINAL, OWNER, TRACKED
 from lace_sdn.pipeline.packet import (
     ADDRESSES,
     FAMILIES,
@@ -322,6 +322,8 @@ class EnteredElsewhere:
 class OwnAddresses:
     """Nobody outside is taken for a pod of the network that it calls, whatever address it writes as its own.
 
+    An answer may bear such an address: to the pod it comes from the VIP that it called.
+
     ``has_services``: they may be called too, and refuse by themselves.
     """
 
@@ -337,7 +339,7 @@ class OwnAddresses:
             yield owner.flow(
                 gate,
                 Priority.NORMAL,
-                Match(FROM_HOST, DESTINATION_NETWORK.equals(self.key), *source_in(self.prefix)),
+                Match(FROM_HOST, ORIGINAL, DESTINATION_NETWORK.equals(self.key), *source_in(self.prefix)),
             )
 
 

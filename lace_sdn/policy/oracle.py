@@ -130,11 +130,12 @@ def _why_nobody(client: _Client, connection: Connection, network: str) -> str:
 def _why_not_meant(state: ClusterState, client: _Client, connection: Connection) -> str:
     """For a pod, addresses of the pod networks that it reaches mean these; for a node, what it probes means its own pod."""
     if is_outside(client.name):
+        every = addresses_of(state, connection.destination)
+        called = {each for each in every if each.version == connection.family}
         probed = [
             each.id
             for each in state.endpoints
-            if set(each.addresses) & set(addresses_of(state, connection.destination))
-            and _is_probe(state, replace(connection, destination=each.id))
+            if called & set(each.addresses) and _is_probe(state, replace(connection, destination=each.id))
         ]
         return f"for {client.name} it is the port of a probe of {probed[0]}" if probed else ""
     if not is_outside(connection.destination):
