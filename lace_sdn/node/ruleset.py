@@ -7,7 +7,12 @@ from ipaddress import collapse_addresses
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.model.objects import Protocol
-from lace_sdn.pipeline.constants import GATEWAY_INTERFACE, NODE_PORT_ADDRESS, OUTWARD_SOURCES
+from lace_sdn.pipeline.constants import (
+    GATEWAY_INTERFACE,
+    NODE_PORT_ADDRESS,
+    OUTWARD_SOURCES,
+    TUNNELS_UDP_PORT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +24,6 @@ if TYPE_CHECKING:
 
 FAMILY: Final = "inet"
 TABLE: Final = "lace-sdn"
-GENEVE_PORT: Final = 6081
 
 _PAYLOAD: Final = {4: "ip", 6: "ip6"}
 PROTOCOL_NUMBER: Final = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
@@ -241,5 +245,5 @@ def _port(version: int) -> Json:
 _FROM_BRIDGE: Final = _from(GATEWAY_INTERFACE)
 _FROM_ELSEWHERE: Final = _from(GATEWAY_INTERFACE, "!=")
 _TO_ELSEWHERE: Final = _to(GATEWAY_INTERFACE, "!=")
-_GENEVE: Final = _match({"payload": {"protocol": "udp", "field": "dport"}}, GENEVE_PORT)
+_GENEVE: Final = _match({"payload": {"protocol": "udp", "field": "dport"}}, TUNNELS_UDP_PORT)
 _DROP: Final[tuple[Json, ...]] = ({"counter": None}, {"drop": None})
