@@ -1,0 +1,1 @@
+"""What a process tells about itself over HTTP: whether it lives, whether it is ready, and its metrics."""
