@@ -44,6 +44,11 @@ def difference(lab: Lab, cluster: Cluster, node: str) -> str:
     return f'node "{node}" {"; ".join(said)}'
 
 
+def size(lab: Lab, node: str) -> int:
+    """How many flows a node's bridge holds. Raises LabError or OSError if it does not answer."""
+    return len(_installed(Switch(lab, node)).flows)
+
+
 def _installed(switch: Switch) -> BridgeProgram:
     flows = [
         parse_flow(line.strip())
