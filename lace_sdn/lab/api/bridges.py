@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lace_sdn.lab import LabError, links
 from lace_sdn.lab.switches import INTEGRATION_BRIDGE, Switch
 from lace_sdn.openflow.diff import diff
-from lace_sdn.openflow.flow import BridgeProgram, program
+from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, program
 from lace_sdn.openflow.text import parse_flow, parse_group
 from lace_sdn.pipeline.compiler import Cluster, NodeCompiler
 from lace_sdn.switch.contract import is_learned
@@ -35,6 +35,7 @@ def difference(lab: Lab, cluster: Cluster, node: str) -> str:
     delta = diff(found, meant)
     if delta.is_empty:
         return ""
+    changes: list[tuple[str, tuple[Flow | Group, ...]]]
     changes = [("lacks", delta.put_flows), ("has too many", delta.remove_flows)]
     changes += [
         ("has other groups than", delta.add_groups + delta.modify_groups),
