@@ -260,7 +260,7 @@ class Api:
             return _parsed(_read(response, self.server), self.server)
 
     @contextlib.contextmanager
-    def _open(  # noqa: PLR0913, PLR0917 - the parts of a request
+    def _open(
         self,
         method: str,
         path: str,
