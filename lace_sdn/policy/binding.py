@@ -24,6 +24,7 @@ class Binder:
         self._namespaces = namespaces
         self._unbound = DEFAULT_NETWORK if DEFAULT_NETWORK in set(networks) else None
         self._known: dict[tuple[str, Labels], str | None] = {}
+        self._by_namespace: dict[str, list[BindingPolicy]] = {}
 
     def network_of(self, namespace: str, labels: Labels) -> str | None:
         """The network's name, which need not exist when a policy names it; None: bound to none, so refused."""
@@ -33,8 +34,16 @@ class Binder:
         return self._known[key]
 
     def _look_up(self, namespace: str, labels: Labels) -> str | None:
-        around = self._namespaces.get(namespace, ())
-        for policy in self._policies:
-            if policy.namespaces.matches(around) and policy.objects.matches(labels):
+        for policy in self._of_namespace(namespace):
+            if policy.objects.matches(labels):
                 return policy.network
         return self._unbound
+
+    def _of_namespace(self, namespace: str) -> list[BindingPolicy]:
+        """Those that its labels match, in their order."""
+        if namespace not in self._by_namespace:
+            around = self._namespaces.get(namespace, ())
+            self._by_namespace[namespace] = [
+                each for each in self._policies if each.namespaces.matches(around)
+            ]
+        return self._by_namespace[namespace]
