@@ -66,6 +66,8 @@ class Writer:
             case AddFinalizer(network):
                 return self._set_finalizers(network, (*network.finalizers, FINALIZER))
             case RemoveFinalizer(network):
+                if self._is_carried(network.name):
+                    return False
                 kept = tuple(each for each in network.finalizers if each != FINALIZER)
                 return self._set_finalizers(network, kept)
             case ClaimKey(network, number, former):
@@ -122,6 +124,17 @@ class Writer:
             self._seen.put(NETWORKS, data)
         return True
 
+    def _is_carried(self, network: str) -> bool:
+        """Whether anything is of the network, by what the server holds; nodes give no address in one that is being deleted."""
+        carriers = [
+            (resource, data)
+            for resource in (ALLOCATIONS, NETWORK_ENDPOINTS)
+            for data in self._api.list(resource, field_selector=f"spec.network={network}")[0]
+        ]
+        for resource, data in carriers:
+            self._seen.put(resource, data)
+        return bool(carriers)
+
     def _is_still_taken(self, network: NetworkFact, number: int) -> bool:
         """Whether a key that the status says is not this network's: never renumbered because of what was only not seen yet."""
         data = self._read(NETWORK_KEYS, str(number)) if number else None
@@ -151,12 +164,14 @@ class Writer:
         return True
 
     def _release_key(self, claimed: Claim) -> bool:
-        """Only if the network that it was claimed for is gone, or has another key."""
+        """Only if the network that it was claimed for has another key, or is gone with all that carried it."""
         data = self._read(NETWORKS, claimed.network)
         if data:
             network = network_fact(data)
             if network.key == claimed.number or (not network.key and network.uid == claimed.network_uid):
                 return False
+        elif self._is_carried(claimed.network):
+            return False
         name = str(claimed.number)
         self._api.delete(NETWORK_KEYS, name, uid=claimed.uid, resource_version=claimed.version)
         self._seen.drop(NETWORK_KEYS, name)

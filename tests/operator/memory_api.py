@@ -40,8 +40,8 @@ class MemoryServer:
     ) -> tuple[list[Data], str]:
         assert not label_selector
         found = [deepcopy(each) for key, each in self.of(resource).items() if namespace in ("", key[0])]
-        if field_selector:
-            path, _, value = field_selector.partition("=")
+        for term in filter(None, field_selector.split(",")):
+            path, _, value = term.partition("=")
             found = [each for each in found if _field(each, path) == value]
         return found, str(self.version)
 
