@@ -71,10 +71,25 @@ def lab() -> None:
 @click.option(
     "--probe/--no-probe", default=False, help="End with the matrix of reachability, by real packets."
 )
+@click.option(
+    "--kubernetes",
+    is_flag=True,
+    help="Keep the objects in the API server of --kubeconfig, and run operator, one controller a node and the CNI plugin on it.",
+)
+@click.option(
+    "--kubeconfig",
+    metavar="FILE",
+    envvar="KUBECONFIG",
+    default="~/.kube/config",
+    show_default=True,
+    help="With --kubernetes: which API server.",
+)
 @_on_a_lab
-def up(its: Lab, source: Path, *, probe: bool) -> None:
+def up(its: Lab, source: Path, *, probe: bool, kubernetes: bool, kubeconfig: str) -> None:
     """Start a lab from manifests, or complete the one that is there; ends when every flow is confirmed."""
-    built = _with_progress(cluster.up, its, source)
+    its_server = Path(kubeconfig).expanduser() if kubernetes else None
+    bring = functools.partial(cluster.up, kubeconfig=its_server)
+    built = _with_progress(bring, its, source)
     differences = _probe(its, built) if probe else 0
     lab_view.print_next_steps(its, source, built.state)
     _exit_for(built, differences)
@@ -183,7 +198,8 @@ def logs(its: Lab, *, follow: bool, lines: int) -> None:
 @_on_a_lab
 def down(its: Lab) -> None:
     """Remove the lab: its processes, namespaces and folder, and nothing else."""
-    was_there = cluster.down(its)
+    with lab_view.progress() as tell:
+        was_there = cluster.down(its, tell)
     click.echo(f'Lab "{its.name}" is removed.' if was_there else f'There is no lab "{its.name}".')
 
 

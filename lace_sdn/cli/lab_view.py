@@ -144,16 +144,13 @@ def print_next_steps(its: Lab, source: Path, state: ClusterState) -> None:
 
 def status_of(its: Lab, built: Built) -> dict[str, Any]:
     """Nodes, hosts, pods and processes of a lab, as they are."""
-    said = control.status(its)
-    confirmed = said.get("nodes", {})
-    is_current = said.get("generation") == generation(its.manifests)
-    attached = pods.whole(its, pods.recorded(its))
+    programmed, attached, alive = _on_kubernetes(its) if its.is_on_kubernetes else _in_folder(its)
     nodes = {
         node.name: {
             "addresses": [str(address) for address in node.addresses],
             "switch": Switch(its, node.name).is_running(),
-            "programmed": is_current and confirmed.get(node.name, {}).get("programmed", False),
-            "flows": confirmed.get(node.name, {}).get("flows", 0),
+            "programmed": node.name in programmed,
+            "flows": programmed[node.name].flows if node.name in programmed else 0,
             "host_agent": stacks.is_running(its, node.name),
             "host_problem": stacks.lacking(its, node.name),
         }
@@ -174,11 +171,11 @@ def status_of(its: Lab, built: Built) -> dict[str, Any]:
             "addresses": [str(address) for address in endpoint.addresses],
             "attached": attached.get(endpoint.id) == pods.Pod.of(endpoint),
             "programmed": endpoint.id in attached
-            and endpoint.id in confirmed.get(endpoint.node, {}).get("endpoints", []),
+            and endpoint.node in programmed
+            and endpoint.id in programmed[endpoint.node].endpoints,
         }
         for endpoint in built.state.endpoints
     }
-    alive = {"controller": control.is_running(its), "agent": agent_client.is_running(its)}
     return {
         "name": its.name,
         "programmed": all(each["programmed"] for each in [*nodes.values(), *its_pods.values()])
@@ -191,6 +188,30 @@ def status_of(its: Lab, built: Built) -> dict[str, Any]:
         "problems": [str(problem) for problem in built.problems],
         "conditions": [condition_line(each) for each in built.conditions if not each.status],
     }
+
+
+_Found = tuple[dict[str, control.Programmed], dict[str, pods.Pod], dict[str, bool]]
+"""What is programmed by node, which pods are attached, which processes are alive."""
+
+
+def _in_folder(its: Lab) -> _Found:
+    said = control.status(its)
+    is_current = said.get("generation") == generation(its.manifests)
+    programmed = {
+        node: control.Programmed(entry["flows"], frozenset(entry["endpoints"]))
+        for node, entry in said.get("nodes", {}).items()
+        if is_current and entry["programmed"]
+    }
+    attached = pods.whole(its, pods.recorded(its))
+    alive = {"controller": control.is_running(its), "agent": agent_client.is_running(its)}
+    return programmed, attached, alive
+
+
+def _on_kubernetes(its: Lab) -> _Found:
+    from lace_sdn.lab.api import status  # noqa: PLC0415 - a lab without an API server need not wait for its library
+
+    alive = status.alive(its) | {"agent": agent_client.is_running(its)}
+    return status.programmed(its), status.attached(its), alive
 
 
 def print_status(now: Mapping[str, Any]) -> None:

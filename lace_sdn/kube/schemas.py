@@ -6,7 +6,7 @@ too, and its defaults are filled in here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 from jsonschema import Draft202012Validator
 
+from lace_sdn.kube.cel import violations
 from lace_sdn.kube.core_schemas import CORE_KINDS, METADATA, Schema
 from lace_sdn.kube.lab_schemas import LAB_KINDS
 from lace_sdn.kube.problems import Finding, Path, any_of, quoted
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 GROUP_VERSION = "lace-cni.io/v1alpha1"
+RECORDS = frozenset({"NetworkKey", "NodeState", "ServiceMembership"})
+"""Kinds that Lace SDN keeps for itself: nobody writes them, and a folder that has them says nothing by them."""
 
 _TYPE_NAMES = {
     dict: "a mapping",
@@ -55,12 +58,19 @@ class Kind:
     is_namespaced: bool
     schema: Schema
     validator: Draft202012Validator
+    rules: Schema = field(default_factory=dict)
+    """The schema with its CEL rules, of our own kinds."""
 
     def findings(self, data: Mapping[str, Any]) -> Iterator[Finding]:
         """Everything about ``data`` that the schema does not allow, in the order of fields."""
         errors = self.validator.iter_errors(data)
         for error in sorted(errors, key=lambda found: [str(step) for step in found.absolute_path]):
             yield from _findings(error, self.name)
+
+    def broken_rules(self, data: Mapping[str, Any]) -> Iterator[Finding]:
+        """The CEL rules of the CRD that a new object with its defaults breaks."""
+        for each in violations(self.rules, data):
+            yield Finding(each.path, each.message, f"expected what the CRD demands: {each.rule}")
 
     def with_defaults(self, data: dict[str, Any]) -> dict[str, Any]:
         """``data`` with the defaults of the schema filled in; ``data`` itself is not changed."""
@@ -95,13 +105,14 @@ def _custom_kind(spec: dict[str, Any]) -> Kind:
     version = spec["versions"][0]
     schema = _strict(version["schema"]["openAPIV3Schema"])
     schema["properties"]["metadata"] = METADATA
-    schema["required"] = ["metadata", *schema["required"]]
+    schema["required"] = ["metadata", *schema.get("required", ())]
     return Kind(
         f"{spec['group']}/{version['name']}",
         spec["names"]["kind"],
         spec["scope"] == "Namespaced",
         schema,
         Draft202012Validator(schema),
+        version["schema"]["openAPIV3Schema"],
     )
 
 

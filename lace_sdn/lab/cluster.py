@@ -18,7 +18,6 @@ from lace_sdn.lab import (
     control,
     desired,
     hosts,
-    links,
     neighbours,
     netns,
     places,
@@ -28,18 +27,17 @@ from lace_sdn.lab import (
     switches,
     underlay,
 )
-from lace_sdn.lab.concern import concerning
 from lace_sdn.lab.files import publish, scenario
+from lace_sdn.lab.nodes import make_wire, nodes_there, remove_nodes_but
 from lace_sdn.lab.switches import Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lace_sdn.kube.build import Built
     from lace_sdn.lab.names import Lab
     from lace_sdn.lab.pods import Pod
-    from lace_sdn.lab.underlay import Wire
     from lace_sdn.model.cluster import ClusterState
 
     Tell = Callable[[str], None]
@@ -51,14 +49,24 @@ _STACK_TIMEOUT = 30.0
 _LOCK_TIMEOUT = 60.0
 
 
-def up(lab: Lab, source: Path, tell: Tell) -> Built:
+def up(lab: Lab, source: Path, tell: Tell, kubeconfig: Path | None = None) -> Built:
     """Make the lab, or complete or change the one that is there, until every flow is confirmed.
 
-    Raises LabError for whatever an operator can put right; a next ``up`` or ``down`` goes on from there.
+    ``kubeconfig``: of the API server that is to have the objects of a new lab. Raises LabError for whatever an operator can
+    put right; a next ``up`` or ``down`` goes on from there.
     """
     check_machine()
     with _alone(lab):
-        return _converge(lab, scenario(source), tell)
+        if kubeconfig:
+            from lace_sdn.lab.api import access  # noqa: PLC0415 - a lab without an API server need not wait for it
+
+            if lab.manifests.exists() and not lab.is_on_kubernetes:
+                raise LabError(
+                    f'lab "{lab.name}" has its objects in a folder; expected one on Kubernetes, or none: '
+                    f"`lace-sdn lab down --name {lab.name}` removes it"
+                )
+            access.remember(lab, kubeconfig)
+        return _brought(lab, scenario(source), tell)
 
 
 def apply(lab: Lab, source: Path, tell: Tell) -> Built:
@@ -67,21 +75,43 @@ def apply(lab: Lab, source: Path, tell: Tell) -> Built:
     with _alone(lab):
         # Not before: another command may be about to remove it, or to make it.
         desired.live(lab)
-        return _converge(lab, scenario(source), tell)
+        return _brought(lab, scenario(source), tell)
 
 
-def down(lab: Lab) -> bool:
-    """Remove everything of the lab, and nothing else, whatever state it is in; False if there was nothing."""
+def _brought(lab: Lab, source: Path, tell: Tell) -> Built:
+    if not lab.is_on_kubernetes:
+        return _converge(lab, source, tell)
+    from lace_sdn.lab.api import cluster as on_kubernetes  # noqa: PLC0415
+
+    return on_kubernetes.converge(lab, source, tell)
+
+
+def down(lab: Lab, tell: Tell = lambda _step: None) -> bool:
+    """Remove everything of the lab, and nothing else, whatever state it is in; False if there was nothing.
+
+    Raises LabError for objects that do not leave the API server; what is on this machine is gone then too.
+    """
     check_root()
     with _alone(lab):
-        names = netns.names(lab.namespace_prefix)
-        there = bool(names) or lab.run.exists() or bool(processes.find(lab.run))
-        processes.stop(lab.run)
-        for name in names:
-            netns.remove(name)
-        shutil.rmtree(lab.run, ignore_errors=True)
-        # RUN_ROOT stays: another mount namespace may have its own labs mounted there, and rmdir would take them away.
+        try:
+            if lab.is_on_kubernetes:
+                from lace_sdn.lab.api import cluster as on_kubernetes  # noqa: PLC0415
+
+                on_kubernetes.take_away(lab, tell)
+        finally:
+            there = _remove(lab)
         return there
+
+
+def _remove(lab: Lab) -> bool:
+    names = netns.names(lab.namespace_prefix)
+    there = bool(names) or lab.run.exists() or bool(processes.find(lab.run))
+    processes.stop(lab.run)
+    for name in names:
+        netns.remove(name)
+    shutil.rmtree(lab.run, ignore_errors=True)
+    # RUN_ROOT stays: another mount namespace may have its own labs mounted there, and rmdir would take them away.
+    return there
 
 
 def check_machine() -> None:
@@ -113,7 +143,7 @@ def _converge(lab: Lab, source: Path, tell: Tell) -> Built:
     if is_new:
         _publish(lab, source, built)
     control.ensure(lab)  # it gets ready while the nodes are made
-    _make_wire(lab, wire, tell)
+    make_wire(lab, wire, tell)
     tell("waiting until the controller has made the nodes' bridges")
     control.await_bridges(lab, wire.nodes, _BRIDGE_TIMEOUT)
     _make_pods(lab, built.state, there, tell)
@@ -130,7 +160,7 @@ def _converge(lab: Lab, source: Path, tell: Tell) -> Built:
     # Again: the controller has given the nodes a link that was not there before.
     agent_client.settle(lab, places.residents(lab, built.state))
     # What the controller may have written for a node that was leaving.
-    _remove_nodes_but(lab, wire.nodes, tell)
+    remove_nodes_but(lab, wire.nodes, tell)
     return built
 
 
@@ -147,7 +177,7 @@ def _remove_what_goes(lab: Lab, state: ClusterState, tell: Tell) -> dict[str, Po
     if going:
         tell(f"removing {len(going)} hosts")
     hosts.remove(lab, going)
-    _remove_nodes_but(lab, state.node_by_name, tell)
+    remove_nodes_but(lab, state.node_by_name, tell)
     _sweep(lab, state)
     return staying
 
@@ -159,24 +189,10 @@ def _sweep(lab: Lab, state: ClusterState) -> None:
     wanted |= {lab.host_namespace(host) for host in state.external_host_by_name}
     for name in set(netns.names(lab.namespace_prefix)) - wanted:
         netns.remove(name)
-    for node in _nodes_there(lab):
+    for node in nodes_there(lab):
         switch = Switch(lab, node)
         mine = {endpoint.id for endpoint in state.endpoints if endpoint.node == node}
         switches.remove_pods(switch, switches.plugged(switch) - mine)
-
-
-def _make_wire(lab: Lab, wire: Wire, tell: Tell) -> None:
-    outside = f" and {len(wire.hosts)} hosts" if wire.hosts else ""
-    tell(f"making {len(wire.nodes)} nodes{outside}")
-    with concerning("the underlay"):
-        links.ensure_underlay(lab.underlay_namespace)
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
-        made = [workers.submit(switches.ensure, Switch(lab, node), wire) for node in wire.nodes]
-        for each in made:
-            each.result()
-    hosts.ensure(lab, wire)
-    for node in wire.nodes:
-        stacks.ensure(lab, node)
 
 
 def _make_pods(lab: Lab, state: ClusterState, there: dict[str, Pod], tell: Tell) -> None:
@@ -201,16 +217,6 @@ def _await_programmed(lab: Lab, state: ClusterState) -> None:
         for node in state.node_by_name
     }
     control.await_programmed(lab, generation(lab.manifests), expected, _PROGRAM_TIMEOUT)
-
-
-def _remove_nodes_but(lab: Lab, staying: Iterable[str], tell: Tell) -> None:
-    for node in sorted(_nodes_there(lab) - set(staying)):
-        tell(f"removing node {node}")
-        switches.remove(Switch(lab, node))
-
-
-def _nodes_there(lab: Lab) -> set[str]:
-    return {folder.name for folder in lab.nodes.iterdir()} if lab.nodes.exists() else set()
 
 
 @contextlib.contextmanager

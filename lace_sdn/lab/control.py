@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lace_sdn.lab import LabError, processes, switches
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 _INTERVAL = 0.05
 _LINES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Programmed:
+    """A node whose bridge is as desired: how many flows it holds, and the pods that have theirs."""
+
+    flows: int
+    endpoints: frozenset[str]
 
 
 def mark(lab: Lab) -> Path:

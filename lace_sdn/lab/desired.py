@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 def live(lab: Lab) -> Built:
     """What the lab runs now. Raises LabError if there is no such lab."""
+    if lab.is_on_kubernetes:
+        from lace_sdn.lab.api import cluster as on_kubernetes  # noqa: PLC0415 - others need not wait for it
+
+        return on_kubernetes.live(lab)
     if not lab.manifests.exists():
         raise LabError(
             f'there is no lab "{lab.name}"; `lace-sdn lab up -f FILE_OR_DIR --name {lab.name}` makes one'

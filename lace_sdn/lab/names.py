@@ -48,6 +48,15 @@ class Lab:
         return self.run / "state.json"
 
     @property
+    def kubeconfig(self) -> Path:
+        """Of the API server that has the lab's objects; there is none where a folder has them."""
+        return self.run / "kubeconfig"
+
+    @property
+    def is_on_kubernetes(self) -> bool:
+        return self.kubeconfig.exists()
+
+    @property
     def openflow(self) -> Path:
         return self.run / "openflow.sock"
 
