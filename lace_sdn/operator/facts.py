@@ -26,8 +26,6 @@ MANAGED_BY: Final = ("app.kubernetes.io/managed-by", "lace-sdn-operator")
 """Label of the Allocations made here; others are the users' and never removed."""
 FREEING: Final = f"{GROUP}/freeing"
 """Annotation of an Allocation that is about to be removed: no address of it may be given any more."""
-NETWORK_UID: Final = f"{GROUP}/network-uid"
-"""Annotation of a NetworkKey: the very Network that it was claimed for."""
 
 _LONGEST_NETWORK: Final = 200
 """Of the network's name in that of an Allocation: names end at 253 characters, the digits of an index need up to 39."""
@@ -55,7 +53,7 @@ class NetworkFact:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A NetworkKey: ``number`` is the key of ``network``."""
+    """A NetworkKey: ``number`` is the key of ``network``, of the very one that has the uid ``network_uid``."""
 
     number: int
     network: str
@@ -138,7 +136,7 @@ def claim(data: Mapping[str, Any]) -> Claim | None:
     return Claim(
         int(meta["name"]),
         str(data["spec"]["network"]),
-        (meta.get("annotations") or {}).get(NETWORK_UID, ""),
+        str(data["spec"].get("uid", "")),
         meta.get("uid", ""),
         meta.get("resourceVersion", ""),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lace_sdn.kube.api.client import ApiError
 from lace_sdn.kube.api.resources import ALLOCATIONS, NETWORK_ENDPOINTS, NETWORK_KEYS, NETWORKS, NODES
-from lace_sdn.operator.facts import FINALIZER, FREEING, MANAGED_BY, NETWORK_UID, claim, network_fact
+from lace_sdn.operator.facts import FINALIZER, FREEING, MANAGED_BY, claim, network_fact
 from lace_sdn.operator.writes import (
     AddFinalizer,
     ClaimKey,
@@ -144,15 +144,14 @@ class Writer:
     def _claim_key(self, network: NetworkFact, number: int, former: int) -> bool:
         if not self._is_still_taken(network, former):
             return False
-        meta = {"name": str(number), "annotations": {NETWORK_UID: network.uid}}
-        body = _body(NETWORK_KEYS, meta, {"network": network.name})
+        body = _body(NETWORK_KEYS, {"name": str(number)}, {"network": network.name, "uid": network.uid})
         self._seen.put(NETWORK_KEYS, self._api.create(NETWORK_KEYS, body))
         return True
 
     def _renew_claim(self, network: NetworkFact, claimed: Claim) -> bool:
         """The claim changes by that: whoever thought that it could be released finds another version."""
-        meta = {"resourceVersion": claimed.version, "annotations": {NETWORK_UID: network.uid}}
-        data = self._api.patch(NETWORK_KEYS, str(claimed.number), "", {"metadata": meta})
+        body = {"metadata": {"resourceVersion": claimed.version}, "spec": {"uid": network.uid}}
+        data = self._api.patch(NETWORK_KEYS, str(claimed.number), "", body)
         self._seen.put(NETWORK_KEYS, data)
         return True
 

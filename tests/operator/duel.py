@@ -209,7 +209,9 @@ class Duel:
             network_name = server.of(PODS)[tuple(id_.split("/"))]["metadata"]["labels"]["net"]
             if network_name in live:
                 yield f"{id_} has no address"
-        used = {(each["spec"]["network"], each["spec"]["node"]) for each in server.of(NETWORK_ENDPOINTS).values()}
+        used = {
+            (each["spec"]["network"], each["spec"]["node"]) for each in server.of(NETWORK_ENDPOINTS).values()
+        }
         for key, each in server.of(ALLOCATIONS).items():
             home = (each["spec"]["network"], each["spec"]["node"])
             if home not in used and not key[1].startswith("pin-"):

@@ -76,7 +76,10 @@ class Promises:
 def _blocks_are_apart(blocks: list[Block]) -> Iterator[str]:
     for one, other in combinations(blocks, 2):
         if one.network == other.network and any(
-            mine.overlaps(its) for mine in one.prefixes for its in other.prefixes if mine.version == its.version
+            mine.overlaps(its)
+            for mine in one.prefixes
+            for its in other.prefixes
+            if mine.version == its.version
         ):
             yield f"{one.name} of {one.node} and {other.name} of {other.node} overlap"
 

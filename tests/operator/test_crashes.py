@@ -56,7 +56,7 @@ def lived(at: int, *, is_sent: bool = False) -> tuple[Stage, int]:
     return stage, made[0].count
 
 
-REQUESTS = 110
+REQUESTS = 100
 """At least so many are made in the scenario."""
 
 

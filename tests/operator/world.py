@@ -135,7 +135,12 @@ class World:
             and FREEING not in each["metadata"].get("annotations", {})
         ]
         return all(
-            any(ip_network(text).subnet_of(prefix) for each in own for prefix in each.prefixes if same(text, prefix))
+            any(
+                ip_network(text).subnet_of(prefix)
+                for each in own
+                for prefix in each.prefixes
+                if same(text, prefix)
+            )
             for text in spec["addresses"]
         )
 
