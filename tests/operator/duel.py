@@ -16,7 +16,14 @@ from replica import WATCHED, Replica
 from world import World
 
 from lace_sdn.kube.api.client import ApiError, ApiUnreachable
-from lace_sdn.kube.api.resources import ALLOCATIONS, NETWORK_ENDPOINTS, NETWORK_KEYS, NETWORKS, NODES, PODS
+from lace_sdn.kube.api.resources import (
+    ALLOCATIONS,
+    NETWORK_ENDPOINTS,
+    NETWORK_KEYS,
+    NETWORKS,
+    NODES,
+    PODS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +35,10 @@ PODS_AT_MOST = 8
 KEYS = range(1, 5)
 OLD = 20.0
 """Seconds."""
+
+
+class NeverMadeError(Exception):
+    """An operator does not come to a request."""
 
 
 class Player:
@@ -42,16 +53,20 @@ class Player:
         self._moved = duel.now
         self._thread = greenlet(self._play)
         self._fails = False
+        self.next = ""
+        """The request before which, or after which, it stands."""
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self.server, name)
 
         def made(*args: Any, **named: Any) -> Any:
+            self.next = f"{name} {args[0].kind}"
             self._home.switch()
             try:
                 answer = call(*args, **named)
             finally:
                 self._duel.promises.look()
+            self.next = ""
             self._home.switch()
             if self._fails:
                 self._fails = False
@@ -72,6 +87,14 @@ class Player:
         self._moved = self._duel.now
         for _ in range(steps):
             self._thread.switch()
+
+    def move_to(self, request: str) -> None:
+        """Until it is about to make this request."""
+        for _ in range(200):
+            self.move()
+            if self.next == request:
+                return
+        raise NeverMadeError(request)
 
     def hear(self, resource: Any, count: int | None = None) -> None:
         self.replica.hear(resource, count)

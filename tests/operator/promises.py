@@ -27,6 +27,7 @@ class Promises:
     written_by_users: set[str] = field(default_factory=set)
     broken: list[str] = field(default_factory=list)
     _keys: dict[str, int] = field(default_factory=dict)
+    _numbers: dict[str, int] = field(default_factory=dict)
 
     def look(self) -> None:
         for sentence in self._sentences():
@@ -58,6 +59,8 @@ class Promises:
                 self.written_by_users.discard(each.name)
             if not each.key or each.name in self.written_by_users:
                 continue
+            if self._numbers.setdefault(each.uid, each.key) != each.key:
+                yield f"Network {each.name} had key {self._numbers[each.uid]} and has {each.key}"
             self._keys[each.name] = each.key
             if owner is None or owner.network != each.name:
                 yield f"Network {each.name} has key {each.key} without a claim"

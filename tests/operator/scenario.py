@@ -85,7 +85,7 @@ def _begins(stage: Stage) -> None:
 
 
 def _pins(stage: Stage) -> None:
-    stage.server.create(ALLOCATIONS, allocation("mine", "red", "n3", "10.0.3.0/24", "fd00:0:0:3::/64"))
+    stage.server.create(ALLOCATIONS, allocation("mine", "red", "n3", "10.0.2.0/24", "fd00:0:0:2::/64"))
     stage.world.schedule(pod("d", "n3", net="red"), pod("e", "n2", net="blue"), pod("f", net="blue"))
 
 
