@@ -63,6 +63,7 @@ class Found:
     ``foreign``: in other networks; ``vacant``: addresses of no pod; ``families``: without a VIP of theirs; ``missing``: ports
     whose named target no pod has, ``declared``: what the selected pods have instead; ``unmatched``: ports that no slice has,
     ``offered``: what those with endpoints have instead; ``on_host``: the selected pods, if all are on the network of their node.
+    ``unknown``: that may be of this network or of another, which nobody has said yet.
     """
 
     backends: list[dict[tuple[Address, int], Backend]]
@@ -74,6 +75,7 @@ class Found:
     unmatched: list[str] = field(default_factory=list)
     offered: list[str] = field(default_factory=list)
     on_host: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
     def add(self, place: int, backend: Backend) -> None:
         """Of two with one address and port the better one stays."""
@@ -156,7 +158,7 @@ class BackendFinder:
         if elsewhere:
             found.foreign.append(elsewhere)
             return None
-        backend = _written(entry, address)
+        backend = written(entry, address)
         if wanted.network.is_external:
             return replace(backend, node=self._underlay.node_of(address))
         pod = pod or self._by_address.get((wanted.network.name, address))
@@ -178,7 +180,7 @@ class BackendFinder:
     def _elsewhere(self, network: Network, pod: Endpoint | None, address: Address) -> str:
         """What and where an endpoint is that is none of the network's; "" for one that is."""
         if pod and pod.network != network.name:
-            return _in_other_network(pod)
+            return in_other_network(pod)
         if network.is_external:
             return self._underlay.elsewhere(network, address)
         if pod:
@@ -220,7 +222,7 @@ class BackendFinder:
         """Those that the pod has in ``network``; a pod of another one is noted."""
         endpoint = self._endpoints.get(pod.id)
         if endpoint and endpoint.network != network.name:
-            found.foreign.append(_in_other_network(endpoint))
+            found.foreign.append(in_other_network(endpoint))
             return ()
         return endpoint.addresses if endpoint else ()
 
@@ -251,7 +253,7 @@ def _pods_on_host(manifests: Manifests) -> Iterator[Pod]:
             yield pod
 
 
-def _written(entry: Data, address: Address) -> Backend:
+def written(entry: Data, address: Address) -> Backend:
     """What a slice says of an endpoint, as Kubernetes takes what it does not say; without its port."""
     conditions, hints = entry.get("conditions") or {}, entry.get("hints") or {}
     ready = conditions.get("ready") is not False
@@ -283,7 +285,8 @@ def _target_of(pod: Pod, port: WantedPort) -> int:
     return next(named, 0)
 
 
-def _in_other_network(pod: Endpoint) -> str:
+def in_other_network(pod: Endpoint) -> str:
+    """An endpoint that is left out, in words."""
     return f'Pod "{pod.id}" in Network "{pod.network}"'
 
 

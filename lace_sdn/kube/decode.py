@@ -41,9 +41,9 @@ T = TypeVar("T")
 
 
 def in_order(manifests: Manifests, kind: str, decoder: Callable[[Manifest], T]) -> tuple[T, ...]:
-    """All objects of a kind in order of (namespace, name)."""
-    found = sorted(manifests.of_kind(kind), key=lambda manifest: manifest.identity)
-    return tuple(decoder(manifest) for manifest in found)
+    """All objects of a kind in order of (namespace, name). An object is decoded once, however often it is asked for."""
+    found = sorted(manifests.of_kind(kind), key=lambda manifest: manifest.identity.order)
+    return tuple(manifest.decoded(decoder) for manifest in found)
 
 
 def network(manifest: Manifest) -> Network:

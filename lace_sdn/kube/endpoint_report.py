@@ -34,6 +34,12 @@ def report_endpoints(
             "ForeignEndpoints",
             f"has endpoints elsewhere: {some(found.foreign)}; {expected}; these are left out",
         )
+    if found.unknown:
+        say(
+            "MembershipUnknown",
+            f"the Network of {some(found.unknown)} is not known: other Networks have these addresses too; expected a "
+            "ServiceMembership of the operator that says it; until then these are left out",
+        )
     if found.vacant:
         addresses = f'has addresses that no pod of Network "{network.name}" has: {some(found.vacant)}'
         say("EndpointWithoutPod", f"{addresses}; expected addresses of its pods; these are left out")

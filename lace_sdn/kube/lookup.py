@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from lace_sdn.model.objects import Address, Pod, Prefix
 
@@ -29,6 +29,12 @@ class PrefixTable(Generic[T]):
             if version == address.version and int(address) >> shift in values:
                 return values[int(address) >> shift]
         return None
+
+    def find_all(self, address: Address) -> Iterator[T]:
+        """Of every prefix that it lies in."""
+        for (version, shift), values in self._by_length.items():
+            if version == address.version and int(address) >> shift in values:
+                yield values[int(address) >> shift]
 
 
 class LabelTable:

@@ -5,9 +5,10 @@ A bad object is left out and reported; the others stand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lace_sdn.kube import rules
 from lace_sdn.kube.documents import Document, NotYamlError, documents
@@ -17,7 +18,9 @@ from lace_sdn.kube.schemas import RECORDS, Kind, kinds
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+T = TypeVar("T")
 
 LEFT_OUT = "the object is left out"
 FILE_LEFT_OUT = "the rest of the file is left out"
@@ -32,6 +35,11 @@ class Identity:
     kind: str
     namespace: str
     name: str
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Among objects of one kind."""
+        return (self.namespace, self.name)
 
     @property
     def full_name(self) -> str:
@@ -49,6 +57,14 @@ class Manifest:
     data: Mapping[str, Any]
     file: str
     lines: Mapping[Path, int]
+    _decoded: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def decoded(self, decoder: Callable[[Manifest], T]) -> T:
+        """What ``decoder``, a pure function, makes of it; asked once."""
+        if decoder not in self._decoded:
+            self._decoded[decoder] = decoder(self)
+        found: T = self._decoded[decoder]
+        return found
 
     def place(self, path: Path = ()) -> Place:
         """The line of a field, or of the nearest field around it that is written."""
@@ -78,8 +94,15 @@ class Manifests:
     refused: frozenset[Identity] = frozenset()
     unreadable: frozenset[str] = frozenset()
 
+    @cached_property
+    def _by_kind(self) -> Mapping[str, list[Manifest]]:
+        found: dict[str, list[Manifest]] = {}
+        for each in self.objects:
+            found.setdefault(each.identity.kind, []).append(each)
+        return found
+
     def of_kind(self, kind: str) -> Iterator[Manifest]:
-        return (found for found in self.objects if found.identity.kind == kind)
+        return iter(self._by_kind.get(kind, ()))
 
 
 def read(path: pathlib.Path) -> Manifests:

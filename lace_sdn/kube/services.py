@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from lace_sdn.kube.backends import BackendFinder, Wanted, WantedPort
+from lace_sdn.kube.backends import Wanted, WantedPort
 from lace_sdn.kube.endpoint_report import report_endpoints, report_idle_slices, some
 from lace_sdn.kube.ownership import NO_VIP, Asked, with_own_node_ports, with_own_vips
 from lace_sdn.kube.service_rules import cluster_ips, has_no_vip, is_open_on_nodes
@@ -15,11 +15,12 @@ from lace_sdn.model.objects import Protocol, Service, ServicePort
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from lace_sdn.kube.backends import BackendFinder
     from lace_sdn.kube.manifests import Manifest, Manifests
     from lace_sdn.kube.ownership import PortKey
     from lace_sdn.kube.report import Report
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Network, Node, Pod
+    from lace_sdn.model.objects import Network, Node
 
 Data = dict[str, Any]
 
@@ -36,16 +37,15 @@ PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
 def build_services(
     manifests: Manifests,
     state: ClusterState,
-    pods: Iterable[Pod],
+    finder: BackendFinder,
     network_of: Callable[[Manifest], Network | None],
     report: Report,
 ) -> tuple[Service, ...]:
     """All that are to be served, in order of (namespace, name).
 
-    ``state``: all but its services; ``network_of``: the network that a Service is bound to, None (reported by it) if it can
+    ``state``: all but its services; ``finder``: of their endpoints; ``network_of``: the network that a Service is bound to, None (reported by it) if it can
     be in none.
     """
-    finder = BackendFinder(manifests, pods, state)
     asked = []
     for manifest in sorted(manifests.of_kind("Service"), key=lambda each: each.identity):
         if not has_no_vip(manifest.data["spec"]) and not _is_left_to_others(manifest):

@@ -5,17 +5,27 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from lace_sdn.lab import LabError, netns, processes
+from lace_sdn.lab import netns, processes
+from lace_sdn.node import pod_link
 from lace_sdn.node.checksum import disable_transmit_checksum
+from lace_sdn.node.pod_link import (
+    IPV6_OPTIONS,
+    as_host,
+    ensure_mac,
+    family_of,
+    has_ipv6,
+    index_of,
+    set_addresses,
+    set_device_options,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pyroute2 import IPRoute
 
@@ -25,8 +35,6 @@ UNDERLAY_MTU = 1500
 TUNNEL_OVERHEAD = 50
 """Geneve without options over IPv4: 20 IPv4, 8 UDP, 8 Geneve, 14 inner Ethernet (RFC 8926)."""
 POD_MTU = UNDERLAY_MTU - TUNNEL_OVERHEAD
-GATEWAY_MAC = "0a:00:00:00:00:01"
-GATEWAYS = {socket.AF_INET: "169.254.127.1", socket.AF_INET6: "fe80::1"}
 POD_DEVICE = "eth0"
 HOST_DEVICE = "eth0"
 NODE_UPLINK = "phy0"
@@ -46,13 +54,10 @@ table inet lace-lab {
 }
 """
 """One transaction: what the node's kernel receives by other devices goes no further (nft(8); raw is before any tracking)."""
-_IPV6_OPTIONS = Path("/proc/sys/net/ipv6/conf")
 _CLONED = 0x200  # linux/rtnetlink.h: RTM_F_CLONED
 _ONLINK = 4  # linux/rtnetlink.h: RTNH_F_ONLINK
 _LINK = 253  # linux/rtnetlink.h: RT_SCOPE_LINK
 _MAIN = 254  # linux/rtnetlink.h: RT_TABLE_MAIN
-_NODAD = 2  # linux/if_addr.h: IFA_F_NODAD
-_PERMANENT = 0x80  # linux/neighbour.h: NUD_PERMANENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +76,11 @@ def ensure_underlay(namespace: str) -> None:
     """A namespace with one Linux bridge, the wire between nodes and hosts."""
     netns.ensure(namespace)
     with netns.inside(namespace):
-        _set_device_options("default", with_ipv6=False)
+        set_device_options("default", with_ipv6=False)
     with netns.netlink(namespace) as route:
         if not route.link_lookup(ifname=_BRIDGE):
             route.link("add", ifname=_BRIDGE, kind="bridge", br_stp_state=0, br_mcast_snooping=0)
-        route.link("set", index=_index(route, _BRIDGE), mtu=UNDERLAY_MTU, state="up")
+        route.link("set", index=index_of(route, _BRIDGE), mtu=UNDERLAY_MTU, state="up")
 
 
 def ensure_uplink(
@@ -92,8 +97,8 @@ def ensure_uplink(
         lay(Cable(namespace, device, underlay, port, UNDERLAY_MTU, mac))
     # A killed command may have left a cable whose ends are down.
     with netns.netlink(underlay) as route:
-        bridge = _index(route, _BRIDGE)
-        route.link("set", index=_index(route, port), master=bridge, mtu=UNDERLAY_MTU, state="up")
+        bridge = index_of(route, _BRIDGE)
+        route.link("set", index=index_of(route, port), master=bridge, mtu=UNDERLAY_MTU, state="up")
     if device == NODE_UPLINK:
         silence(namespace, device)
     put_up(namespace, device, UNDERLAY_MTU)
@@ -140,20 +145,20 @@ def devices(namespace: str) -> frozenset[str]:
 def number(namespace: str, device: str) -> int:
     """The number of a link, which another of that name does not have. Raises NetlinkError or FileNotFoundError."""
     with netns.netlink(namespace) as route:
-        return _index(route, device)
+        return index_of(route, device)
 
 
 def mac(namespace: str, device: str) -> str:
     """The address of a link. Raises NetlinkError or FileNotFoundError if it is not there."""
     with netns.netlink(namespace) as route:
-        (link,) = route.get_links(_index(route, device))
+        (link,) = route.get_links(index_of(route, device))
         return str(link.get("address"))
 
 
 def put_up(namespace: str, device: str, mtu: int) -> None:
     """Put a link up that somebody may have put down. Raises NetlinkError if it is not there."""
     with netns.netlink(namespace) as route:
-        route.link("set", index=_index(route, device), mtu=mtu, state="up")
+        route.link("set", index=index_of(route, device), mtu=mtu, state="up")
 
 
 def quiet(namespace: str, own: Sequence[str]) -> None:
@@ -162,8 +167,8 @@ def quiet(namespace: str, own: Sequence[str]) -> None:
     The kernel still sees every frame of a port that a switch in userspace reads, before the switch has decided.
     """
     with netns.inside(namespace):
-        if _IPV6_OPTIONS.exists():
-            _set_device_options("default", with_ipv6=True)
+        if IPV6_OPTIONS.exists():
+            set_device_options("default", with_ipv6=True)
         Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("1")
     devices = ", ".join(f'"{device}"' for device in ("lo", *own))
     processes.run(netns.command(namespace, "nft", "-f", "-"), input=_SHIELD.replace("DEVICES", devices))
@@ -172,7 +177,7 @@ def quiet(namespace: str, own: Sequence[str]) -> None:
 def silence(namespace: str, port: str) -> None:
     """No IPv6 of the kernel's own on a port of a switch."""
     with netns.inside(namespace):
-        _set_device_options(port, with_ipv6=False)
+        set_device_options(port, with_ipv6=False)
 
 
 def configure_node(namespace: str, device: str, post: Post, macs: Mapping[str, str], gateway: str) -> None:
@@ -180,16 +185,16 @@ def configure_node(namespace: str, device: str, post: Post, macs: Mapping[str, s
 
     ``macs`` by address: of whomever it may meet there. ``gateway``: the device, if it is there, that leads to the pods.
     """
-    with_ipv6 = _has_ipv6(post.addresses)
+    with_ipv6 = has_ipv6(post.addresses)
     with netns.inside(namespace):
-        _set_device_options(device, with_ipv6=with_ipv6)
-        if with_ipv6 and (_IPV6_OPTIONS / gateway).exists():
-            _set_device_options(gateway, with_ipv6=True)
+        set_device_options(device, with_ipv6=with_ipv6)
+        if with_ipv6 and (IPV6_OPTIONS / gateway).exists():
+            set_device_options(gateway, with_ipv6=True)
     with netns.netlink(namespace) as route:
-        index = _index(route, device)
+        index = index_of(route, device)
         _up(route, "lo")
         route.link("set", index=index, mtu=UNDERLAY_MTU, state="up")
-        _set_addresses(route, index, post.addresses)
+        set_addresses(route, index, post.addresses)
         _set_neighbours(route, index, post.neighbours)
         _correct_macs(route, index, macs)
 
@@ -198,78 +203,28 @@ def configure_host(namespace: str, post: Post, macs: Mapping[str, str]) -> None:
     """Exactly the addresses of ``post``, its neighbours on the wire, and its default routes; ``macs`` as for a node."""
     with netns.inside(namespace):
         disable_transmit_checksum(HOST_DEVICE)
-        _set_device_options(HOST_DEVICE, with_ipv6=_has_ipv6(post.addresses))
+        set_device_options(HOST_DEVICE, with_ipv6=has_ipv6(post.addresses))
     with netns.netlink(namespace) as route:
-        index = _index(route, HOST_DEVICE)
+        index = index_of(route, HOST_DEVICE)
         _up(route, "lo")
-        _ensure_mac(route, index, post.mac)
-        _set_addresses(route, index, post.addresses)
+        ensure_mac(route, index, post.mac)
+        set_addresses(route, index, post.addresses)
         _set_neighbours(route, index, post.neighbours)
         _set_default_routes(route, index, post.gateways)
         _correct_macs(route, index, macs)
 
 
 def prepare_pod(namespace: str, addresses: Sequence[str]) -> None:
-    """Set, before its link is there, what a link takes over when it appears: no waiting for duplicates, no router but ours."""
+    """Set, before its link is there, what a link takes over when it appears."""
     with netns.inside(namespace):
-        _set_device_options("default", with_ipv6=_has_ipv6(addresses))
+        pod_link.prepare(addresses)
 
 
 def configure_pod(namespace: str, mac: str, addresses: Sequence[str]) -> None:
-    """Addresses of one host each, routes through the gateway, which is a permanent neighbour (a controller may be dead).
-
-    Changes nothing where they are. Raises NetlinkError or OSError if the pod has no link.
-    """
-    with netns.inside(namespace):
-        disable_transmit_checksum(POD_DEVICE)
-    with netns.netlink(namespace) as route:
-        index = _index(route, POD_DEVICE)
-        _up(route, "lo")
-        route.link("set", index=index, mtu=POD_MTU, state="up")
-        _ensure_mac(route, index, mac)
-        if _has_ipv6(addresses):
-            _ensure_link_local(route, index)
-        _set_addresses(route, index, [_host(address) for address in addresses])
-        for family in sorted({_family(address) for address in addresses}):
-            gateway = GATEWAYS[family]
-            route.neigh(
-                "replace", dst=gateway, lladdr=GATEWAY_MAC, ifindex=index, family=family, state=_PERMANENT
-            )
-            everything = "0.0.0.0/0" if family == socket.AF_INET else "::/0"
-            route.route("replace", dst=everything, gateway=gateway, oif=index, family=family, flags=_ONLINK)
-
-
-def _set_device_options(device: str, *, with_ipv6: bool) -> None:
-    """/proc/sys/net is that of the thread's namespace."""
-    options = {"accept_dad": 0, "dad_transmits": 0, "accept_ra": 0, "router_solicitations": 0}
-    folder = _IPV6_OPTIONS / device
-    if not folder.exists():
-        if with_ipv6:
-            raise LabError(
-                "this kernel has IPv6 switched off, and there are IPv6 addresses among the objects"
-            )
-        return
-    for name, value in {**options, "disable_ipv6": 0 if with_ipv6 else 1}.items():
-        (folder / name).write_text(str(value))
-
-
-def _set_addresses(route: IPRoute, index: int, addresses: Sequence[str]) -> None:
-    """Exactly these, each with its prefix length, beside the kernel's own link-local ones."""
-    present = {f"{message.get('address')}/{message['prefixlen']}" for message in route.get_addr(index=index)}
-    for address in sorted(present - set(addresses)):
-        if not address.startswith("fe80:"):
-            host, _, length = address.partition("/")
-            route.addr("del", index=index, address=host, prefixlen=int(length))
-    for address in [address for address in addresses if address not in present]:
-        host, _, length = address.partition("/")
-        extra = {"flags": _NODAD} if _family(host) == socket.AF_INET6 else {}
-        route.addr("add", index=index, address=host, prefixlen=int(length), **extra)
-
-
-def _ensure_mac(route: IPRoute, index: int, mac: str) -> None:
-    (link,) = route.get_links(index)
-    if link.get("address") != mac:  # setting the same would make the kernel forget neighbours
-        route.link("set", index=index, address=mac)
+    """As the CNI plugin does. Raises NetlinkError or OSError if the pod has no link."""
+    with netns.netlink(namespace) as route, netns.inside(namespace):
+        link = pod_link.PodLink(POD_DEVICE, mac, tuple(addresses), POD_MTU, is_userspace=True)
+        pod_link.configure(route, link)
 
 
 def _correct_macs(route: IPRoute, index: int, macs: Mapping[str, str]) -> None:
@@ -283,11 +238,11 @@ def _correct_macs(route: IPRoute, index: int, macs: Mapping[str, str]) -> None:
 
 def _set_neighbours(route: IPRoute, index: int, neighbours: Sequence[str]) -> None:
     """Exactly these addresses by a route of their own each."""
-    wanted = {_host(address) for address in neighbours}
+    wanted = {as_host(address) for address in neighbours}
     present = {destination for destination, _ in _kept_routes(route, index) if destination}
     for verb, destinations in (("del", present - wanted), ("replace", wanted - present)):
         for destination in sorted(destinations):
-            family = _family(destination)
+            family = family_of(destination)
             options = {"scope": _LINK} if family == socket.AF_INET else {}
             route.route(verb, dst=destination, oif=index, family=family, proto=_LAB, **options)
 
@@ -295,9 +250,9 @@ def _set_neighbours(route: IPRoute, index: int, neighbours: Sequence[str]) -> No
 def _set_default_routes(route: IPRoute, index: int, gateways: Sequence[str]) -> None:
     present = {gateway for destination, gateway in _kept_routes(route, index) if not destination}
     for gateway in sorted(present - set(gateways)):
-        route.route("del", dst="default", gateway=gateway, oif=index, family=_family(gateway), proto=_LAB)
+        route.route("del", dst="default", gateway=gateway, oif=index, family=family_of(gateway), proto=_LAB)
     for gateway in sorted(set(gateways) - present):
-        options = {"oif": index, "family": _family(gateway), "proto": _LAB, "flags": _ONLINK}
+        options = {"oif": index, "family": family_of(gateway), "proto": _LAB, "flags": _ONLINK}
         route.route("replace", dst="default", gateway=gateway, **options)
 
 
@@ -315,33 +270,5 @@ def _kept_routes(route: IPRoute, index: int) -> list[tuple[str, str]]:
     return found
 
 
-def _ensure_link_local(route: IPRoute, index: int) -> None:
-    """The kernel gives a link its own address, fe80::..., only when it comes up."""
-    present = [str(message.get("address")) for message in route.get_addr(index=index, family=socket.AF_INET6)]
-    if not any(address.startswith("fe80:") for address in present):
-        route.link("set", index=index, state="down")
-        route.link("set", index=index, state="up")
-
-
 def _up(route: IPRoute, device: str) -> None:
-    route.link("set", index=_index(route, device), state="up")
-
-
-def _index(route: IPRoute, device: str) -> int:
-    found = route.link_lookup(ifname=device)
-    if not found:
-        raise NetlinkError(19, f"no link {device}")  # ENODEV
-    return int(found[0])
-
-
-def _has_ipv6(addresses: Iterable[str]) -> bool:
-    return any(_family(address) == socket.AF_INET6 for address in addresses)
-
-
-def _family(address: str) -> socket.AddressFamily:
-    """Of an address with or without prefix length."""
-    return socket.AF_INET if ip_interface(address).version == 4 else socket.AF_INET6
-
-
-def _host(address: str) -> str:
-    return f"{address}/{ip_address(address).max_prefixlen}"
+    route.link("set", index=index_of(route, device), state="up")
