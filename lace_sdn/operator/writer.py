@@ -61,7 +61,7 @@ class Writer:
             self._look_again(write)
             return False
 
-    def _do(self, write: Write) -> bool:  # noqa: PLR0911 - one case a kind of write
+    def _do(self, write: Write) -> bool:  # noqa: C901, PLR0911 - one case a kind of write
         match write:
             case AddFinalizer(network):
                 return self._set_finalizers(network, (*network.finalizers, FINALIZER))
