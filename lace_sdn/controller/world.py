@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lace_sdn.kube.build import Built, build
@@ -14,18 +14,47 @@ from lace_sdn.kube.source import FolderSource
 from lace_sdn.pipeline.compiler import Cluster
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from lace_sdn.kube.problems import Problem
+    from lace_sdn.model.cluster import Condition
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class World:
-    """``generation``: SHA-256 (hex) of what was read; ``cluster``: what follows from it."""
+    """``generation``: a name of what was read, another one for another; ``cluster``: what follows from it.
+
+    From an API server also ``digests`` by kind, ``since`` when the oldest change was known that is new in it (seconds, monotonic), and
+    ``uids`` of the pods that endpoints belong to.
+    """
 
     generation: str
     built: Built
     cluster: Cluster
+    digests: Mapping[str, str] = field(default_factory=dict)
+    since: float = 0.0
+    uids: Mapping[str, str] | None = None
+
+
+class Reporter:
+    """Logs each problem and condition when it appears, once, and when it is gone."""
+
+    def __init__(self) -> None:
+        self._reported: frozenset[str] = frozenset()
+
+    def report(self, problems: Iterable[Problem], conditions: Iterable[Condition]) -> None:
+        """Everything that is wrong now."""
+        texts = frozenset(map(str, problems)) | frozenset(
+            f"{each.kind}/{each.name}: {each.reason}: {each.message}" for each in conditions
+        )
+        for text in sorted(texts - self._reported):
+            log.error("%s", text)
+        for text in sorted(self._reported - texts):
+            log.info("mended: %s", text)
+        self._reported = texts
 
 
 class WorldReader:
@@ -38,7 +67,7 @@ class WorldReader:
         self._state_file = state_file
         self._is_userspace = is_userspace
         self._is_behind = False
-        self._reported: frozenset[str] = frozenset()
+        self._reporter = Reporter()
 
     def has_news(self) -> bool:
         """Whether the folder changed since it was read, or while it was."""
@@ -58,16 +87,5 @@ class WorldReader:
         if self._is_userspace:
             more = unsupported_protocols(built.state)
             built = replace(built, conditions=built.conditions + more)
-        self._report(built)
+        self._reporter.report(built.problems, built.conditions)
         return World(name, built, Cluster.of(built.state))
-
-    def _report(self, built: Built) -> None:
-        """Each problem and condition is logged when it appears, once."""
-        texts = frozenset(map(str, built.problems)) | frozenset(
-            f"{each.kind}/{each.name}: {each.reason}: {each.message}" for each in built.conditions
-        )
-        for text in sorted(texts - self._reported):
-            log.error("%s", text)
-        for text in sorted(self._reported - texts):
-            log.info("mended: %s", text)
-        self._reported = texts

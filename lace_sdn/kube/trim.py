@@ -16,31 +16,35 @@ _METADATA: Final = (
     "name",
     "namespace",
     "uid",
-    "resourceVersion",
     "generation",
     "creationTimestamp",
     "deletionTimestamp",
     "labels",
-    "finalizers",
     "ownerReferences",
 )
+_WRITER_METADATA: Final = ("resourceVersion", "finalizers")
 _CONTAINER: Final = ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "restartPolicy")
 
 
-def trimmed(body: Data) -> Data:
-    """The same object, smaller. Kinds that are not known here lose only what the server writes for others."""
+def trimmed(body: Data, *, with_version: bool = False) -> Data:
+    """The same object, smaller. Kinds that are not known here lose only what the server writes for others.
+
+    Without its version, an object that changed only in what nobody reads is equal to what it was.
+    """
     trim = _BY_KIND.get(body.get("kind", ""), _rest)
     return {
         "apiVersion": sys.intern(body["apiVersion"]),
         "kind": sys.intern(body["kind"]),
-        "metadata": _metadata(body),
+        "metadata": _metadata(body, with_version=with_version),
         **trim(body),
     }
 
 
-def _metadata(body: Data) -> Data:
+def _metadata(body: Data, *, with_version: bool) -> Data:
     metadata = body["metadata"]
     found = {name: metadata[name] for name in _METADATA if metadata.get(name)}
+    if with_version:
+        found |= {name: metadata[name] for name in _WRITER_METADATA if metadata.get(name)}
     if "namespace" in found:
         found["namespace"] = sys.intern(found["namespace"])
     if "labels" in found:

@@ -17,7 +17,7 @@ from lace_sdn.node import NodeError
 from lace_sdn.node.attachment import Link, faults, is_there, links, plug, unplug
 from lace_sdn.node.pod_link import PodLink
 
-AT_ONCE: Final = 4
+AT_ONCE: Final = 2
 
 
 def carry_out(request: dict[str, Any]) -> Any:

@@ -85,7 +85,8 @@ class Cluster:
         return {name: address for name, address in ends if address is not None}
 
     @classmethod
-    def of(cls, state: ClusterState) -> Cluster:
+    def of(cls, state: ClusterState, former: Cluster | None = None) -> Cluster:
+        """``former``: of an earlier state, from which is taken what did not change."""
         by_node: dict[str, list[Endpoint]] = defaultdict(list)
         homes: dict[str, list[tuple[Prefix, str]]] = defaultdict(list)
         blocks: dict[tuple[str, str], list[Prefix]] = defaultdict(list)
@@ -100,7 +101,7 @@ class Cluster:
                 for address in endpoint.addresses
                 if not any(address in block for block in own)
             )
-        relations = resolve(state)
+        relations = former.relations if former and _same_relations(former.state, state) else resolve(state)
         return cls(
             state,
             relations,
@@ -111,6 +112,10 @@ class Cluster:
             outside(state.networks),
             numbers(node.name for node in state.nodes),
         )
+
+
+def _same_relations(former: ClusterState, state: ClusterState) -> bool:
+    return (former.networks, former.routing_policies) == (state.networks, state.routing_policies)
 
 
 def offline_ports(state: ClusterState, node: str) -> dict[str, int]:

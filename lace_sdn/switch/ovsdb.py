@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,8 +24,10 @@ from lace_sdn.switch.ovsdb_plan import (
 )
 from lace_sdn.switch.ovsdb_schema import SCHEMA
 from lace_sdn.switch.permitted import permitted_targets
+from lace_sdn.switch.pod_ports import Change, PodPort, PodPorts
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping
 
 __all__ = ["OvsdbNode", "OvsdbSettings", "PodInterface", "PortMap", "datapath_id"]
@@ -40,12 +44,12 @@ RETRY_AFTER: Final = 2000
 class OvsdbNode:
     """Keeps one node's bridge as ``settings`` say and tells ``on_ports`` the ports of its pods.
 
-    ``on_ports`` gets endpoint id (``namespace/name``) to ofport: once when the bridge is set up, then at every change. It
+    ``on_ports`` gets the ports once when the bridge is set up, then at every change. It
     runs in this connection's greenthread and must not block. A lost connection changes nothing: ``state`` stays what it was.
     """
 
     def __init__(
-        self, remote: str, node: str, settings: OvsdbSettings, on_ports: Callable[[Mapping[str, int]], None]
+        self, remote: str, node: str, settings: OvsdbSettings, on_ports: Callable[[PortMap], None]
     ) -> None:
         """``remote``: as in ovsdb(7), ``unix:/path/db.sock`` or ``tcp:host:port``. Nothing is connected before ``start``."""
         self.node = node
@@ -58,6 +62,9 @@ class OvsdbNode:
         self._is_set_up = False
         self._plan = BridgePlan(node, settings, (settings.controller,))
         self._transaction: Any = None
+        self._pod_ports = PodPorts()
+        self._written: list[Change] = []
+        self._waker: tuple[Any, Any] | None = None
         self._greenthread: Any = None
         self._idl = self._open()
 
@@ -80,12 +87,33 @@ class OvsdbNode:
         """Connect, and stay connected, in a greenthread of its own. Raises OSError, see ``permitted_targets``."""
         targets = permitted_targets(self.settings.controller, self.remote)
         self._plan = BridgePlan(self.node, self.settings, targets, is_fresh=True)
+        self._waker = socket.socketpair()
+        for each in self._waker:
+            each.setblocking(False)
         self._greenthread = eventlet.spawn(self._run)
+
+    def put_pod(self, port: PodPort) -> threading.Event:
+        """Make an interface that is there a port of the bridge; the event is set when the database says so."""
+        return self._change(Change(port.interface, port))
+
+    def remove_pod(self, interface: str) -> threading.Event:
+        """Take a port away, if it is there; the event is set when the database says so."""
+        return self._change(Change(interface, None))
+
+    def _change(self, change: Change) -> threading.Event:
+        self._pod_ports.add(change)
+        if self._waker is not None:
+            with contextlib.suppress(BlockingIOError):
+                self._waker[1].send(b"!")
+        return change.done
 
     def stop(self) -> None:
         """Let go of the database; what it says stays."""
         if self._greenthread is not None:
             self._greenthread.kill()
+        for each in self._waker or ():
+            each.close()
+        self._waker = None
         self._idl.close()
 
     def _open(self) -> Any:
@@ -111,11 +139,21 @@ class OvsdbNode:
         poller = ovs.poller.Poller()
         changed = self._idl.change_seqno != before
         self._note_connection()
-        if self._is_monitoring and (changed or self._transaction is not None or not self._is_set_up):
+        is_due = self._transaction is not None or not self._is_set_up or bool(self._pod_ports)
+        if self._is_monitoring and (changed or is_due):
             self._ensure(poller)
             self._report()
         self._idl.wait(poller)
+        self._wait_for_changes(poller)
         poller.block()
+
+    def _wait_for_changes(self, poller: Any) -> None:
+        """Of pods' ports, which come from other greenthreads."""
+        if self._waker is not None:
+            with contextlib.suppress(BlockingIOError):
+                while self._waker[0].recv(4096):
+                    poller.immediate_wake()
+            poller.fd_wait(self._waker[0].fileno(), ovs.poller.POLLIN)
 
     @property
     def _is_monitoring(self) -> bool:
@@ -137,12 +175,15 @@ class OvsdbNode:
             self._transaction = ovs.db.idl.Transaction(self._idl)
             self._transaction.add_comment("lace-sdn: bridge, tunnel and ports")
             self._plan.write(self._idl, self._transaction)
+            self._written = self._pod_ports.write(self.settings.bridge, self._idl, self._transaction)
         status = self._transaction.commit()
         kinds = ovs.db.idl.Transaction
         if status == kinds.INCOMPLETE:
             self._transaction.wait(poller)
             return
         error, self._transaction = self._transaction.get_error(), None
+        if status in (kinds.UNCHANGED, kinds.SUCCESS):
+            self._pod_ports.finish(self._written)
         if status == kinds.UNCHANGED:
             self._is_set_up = True
             self._plan = replace(self._plan, is_fresh=False)
@@ -164,7 +205,7 @@ class OvsdbNode:
             return
         for problem in set(state.problems) - set(self.problems):
             _LOG.error("event=port_problem node=%s problem=%r", self.node, problem)
-        is_news = self.state is None or state.ports != self.state.ports
+        is_news = self.state is None or (state.ports, state.uids) != (self.state.ports, self.state.uids)
         self.state = state
         if is_news:
-            self._on_ports(state.ports)
+            self._on_ports(state)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TUNNEL_INTERFACE: Final = "lace-geneve"
 IFACE_ID: Final = "iface-id"
+POD_UID: Final = "pod-uid"
 PROTOCOLS: Final = ["OpenFlow13", "OpenFlow14", "OpenFlow15"]
 """We speak 1.5; the older ones are for ``ovs-ofctl`` with its defaults."""
 MAX_BACKOFF: Final = 1000
@@ -79,6 +80,8 @@ class PortMap:
     """What a node's database says. ``ports``: endpoint id (``namespace/name``) to ofport, only those that can be used."""
 
     ports: Mapping[str, int] = field(default_factory=dict)
+    uids: Mapping[str, str] = field(default_factory=dict)
+    """By endpoint: the uid of the pod that its port was made for, where it says one."""
     interfaces: tuple[PodInterface, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -86,6 +89,7 @@ class PortMap:
 def port_map(interfaces: tuple[PodInterface, ...]) -> PortMap:
     """Of two interfaces for one endpoint the first name counts; the other is a problem."""
     ports: dict[str, int] = {}
+    uids: dict[str, str] = {}
     problems = [each.problem for each in interfaces if each.problem]
     for each in interfaces:
         if each.ofport is None or not each.is_usable:
@@ -95,7 +99,8 @@ def port_map(interfaces: tuple[PodInterface, ...]) -> PortMap:
                 f"interface {each.name}: {each.endpoint} has another interface already; this one is not used"
             )
         ports.setdefault(each.endpoint, each.ofport)
-    return PortMap(ports, interfaces, tuple(problems))
+        uids.setdefault(each.endpoint, each.external_ids.get(POD_UID, ""))
+    return PortMap(ports, uids, interfaces, tuple(problems))
 
 
 def datapath_id(node: str) -> str:
@@ -111,7 +116,7 @@ def find_bridge(idl: Any, name: str) -> Any:
 def pod_interfaces(bridge: Any) -> tuple[PodInterface, ...]:
     """The interfaces of a bridge's row that carry ``external_ids:iface-id``, by name."""
     return tuple(
-        sorted((_pod(row) for row in _interfaces(bridge) if _is_pod(row)), key=lambda each: each.name)
+        sorted((_pod(row) for row in interfaces_of(bridge) if _is_pod(row)), key=lambda each: each.name)
     )
 
 
@@ -163,14 +168,15 @@ class BridgePlan:
 def _new_bridge(idl: Any, transaction: Any, name: str) -> Any:
     bridge = transaction.insert(idl.tables["Bridge"])
     bridge.name = name
-    bridge.ports = [_new_port(idl, transaction, name, "internal")]
+    bridge.ports = [new_port(idl, transaction, name, "internal")]
     root = next(iter(idl.tables["Open_vSwitch"].rows.values()))
     root.verify("bridges")
     root.bridges = [*root.bridges, bridge]
     return bridge
 
 
-def _new_port(idl: Any, transaction: Any, name: str, kind: str) -> Any:
+def new_port(idl: Any, transaction: Any, name: str, kind: str) -> Any:
+    """A port with one interface of the same name; ``kind``: its type, "" for a device of the system."""
     interface = transaction.insert(idl.tables["Interface"])
     interface.name = name
     interface.type = kind
@@ -200,9 +206,9 @@ def _new_table(idl: Any, transaction: Any, name: str) -> Any:
 
 def _plan_tunnel(bridge: Any, transaction: Any, idl: Any) -> None:
     """One Geneve port for all nodes: the flows say where a packet goes."""
-    interface = next((row for row in _interfaces(bridge) if row.name == TUNNEL_INTERFACE), None)
+    interface = next((row for row in interfaces_of(bridge) if row.name == TUNNEL_INTERFACE), None)
     if interface is None:
-        port = _new_port(idl, transaction, TUNNEL_INTERFACE, "geneve")
+        port = new_port(idl, transaction, TUNNEL_INTERFACE, "geneve")
         bridge.ports = [*bridge.ports, port]
         interface = port.interfaces[0]
     _set(interface, "type", "geneve")
@@ -212,9 +218,9 @@ def _plan_tunnel(bridge: Any, transaction: Any, idl: Any) -> None:
 
 def _plan_gateway(bridge: Any, transaction: Any, idl: Any, settings: OvsdbSettings) -> None:
     """The way to the node's own network stack: an internal port, whose addresses and routes are not ours to set."""
-    interface = next((row for row in _interfaces(bridge) if row.name == GATEWAY_INTERFACE), None)
+    interface = next((row for row in interfaces_of(bridge) if row.name == GATEWAY_INTERFACE), None)
     if interface is None:
-        port = _new_port(idl, transaction, GATEWAY_INTERFACE, "internal")
+        port = new_port(idl, transaction, GATEWAY_INTERFACE, "internal")
         bridge.ports = [*bridge.ports, port]
         interface = port.interfaces[0]
     _set(interface, "type", "internal")
@@ -225,9 +231,9 @@ def _plan_gateway(bridge: Any, transaction: Any, idl: Any, settings: OvsdbSettin
 
 def _plan_ofports(bridge: Any) -> None:
     """A pod asks for the port that it has, so that it keeps it through a restart; for a free one if it has none of ours."""
-    rows = {row.name: row for row in _interfaces(bridge)}
+    rows = {row.name: row for row in interfaces_of(bridge)}
     pods = pod_interfaces(bridge)
-    free = _free_ports({number for row in rows.values() for number in _numbers(row)})
+    free = free_ports({number for row in rows.values() for number in numbers_of(row)})
     for pod in pods:
         row = rows[pod.name]
         if pod.is_usable:
@@ -236,7 +242,8 @@ def _plan_ofports(bridge: Any) -> None:
             row.ofport_request = [next(free)]
 
 
-def _numbers(row: Any) -> list[int]:
+def numbers_of(row: Any) -> list[int]:
+    """The port numbers that an interface has or asks for."""
     return [*getattr(row, "ofport", []), *getattr(row, "ofport_request", [])]
 
 
@@ -244,11 +251,13 @@ def _asks_for_pod_port(row: Any) -> bool:
     return any(1 <= number <= LAST_POD_PORT for number in row.ofport_request)
 
 
-def _free_ports(taken: set[int]) -> Iterator[int]:
+def free_ports(taken: set[int]) -> Iterator[int]:
+    """Numbers for pods' ports, the smallest first."""
     return (number for number in range(1, LAST_POD_PORT + 1) if number not in taken)
 
 
-def _interfaces(bridge: Any) -> list[Any]:
+def interfaces_of(bridge: Any) -> list[Any]:
+    """The rows of all interfaces of a bridge."""
     return [interface for port in bridge.ports for interface in port.interfaces]
 
 
