@@ -37,6 +37,7 @@ class Feed:
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        self._others: list[Callable[[Resource, Key, Data | None], None]] = []
         self._changes: deque[tuple[Resource, Key, Data | None]] = deque()
 
     def listener(self, resource: Resource) -> Callable[[Key, Data | None, Data | None], None]:
@@ -47,6 +48,10 @@ class Feed:
 
         return note
 
+    def also(self, changed: Callable[[Resource, Key, Data | None], None]) -> None:
+        """Told of every change as well, after the index."""
+        self._others.append(changed)
+
     def settle(self) -> None:
         """Take over all that was noted until now."""
         while self._changes:
@@ -54,6 +59,8 @@ class Feed:
             apply = _APPLIED.get(resource)
             if apply is not None:
                 apply(self._index, key, data)
+            for each in self._others:
+                each(resource, key, data)
 
 
 def _parsed(parse: Callable[[Data], Any], key: Key, data: Data | None) -> Any:

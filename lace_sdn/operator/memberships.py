@@ -72,7 +72,7 @@ class Memberships:
         self._retries = Retries(jitter)
         self._waiting: dict[Key, float] = {}
         self._claimants: PrefixTable[frozenset[str]] | None = None
-        self._networks: tuple[tuple[str, Any], ...] = ()
+        self._shapes: dict[tuple[Resource, Key], Any] = {}
 
     def changed(self, resource: Resource, key: Key, data: Data | None) -> None:
         """One object is so now; None: it is gone."""
@@ -89,8 +89,11 @@ class Memberships:
         elif resource == NETWORK_ENDPOINTS:
             self._dirty.update(self._services_of.get("/".join(key), ()))
         elif resource in _EVERY:
-            self._claimants = None
-            self._dirty.update(self._services)
+            shape = _shape(data)
+            if self._shapes.get((resource, key)) != shape:
+                self._shapes[resource, key] = shape
+                self._claimants = None
+                self._dirty.update(self._services)
 
     def start(self) -> None:
         """Look at every Service."""
@@ -229,6 +232,11 @@ class Memberships:
             self._seen.drop(SERVICE_MEMBERSHIPS, key[1], key[0])
         except ApiUnreachable as error:
             log.warning("ServiceMembership %s: %s", "/".join(key), error)
+
+
+def _shape(data: Data | None) -> Any:
+    """What of a Network, Namespace or binding may concern a Service."""
+    return None if data is None else (data.get("spec"), data["metadata"].get("labels"))
 
 
 def _is_owned(there: Data, owner: Data) -> bool:

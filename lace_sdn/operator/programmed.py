@@ -48,6 +48,9 @@ class Programmed:
         self._ordered: list[int] = []
         self._remember()
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._objects
+
     def changed(self, name: str, version: Version | None) -> None:
         """An object has this version now; None: it is gone."""
         if self._objects.get(name) == version:

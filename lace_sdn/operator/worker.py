@@ -12,7 +12,7 @@ from lace_sdn.operator.plan import plan
 from lace_sdn.operator.writes import network_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from lace_sdn.operator.block_plan import Shortage
     from lace_sdn.operator.index import Index
@@ -74,10 +74,18 @@ class Retries:
         self._delays.pop(network, None)
 
 
+@dataclass(frozen=True, slots=True)
+class Lacks:
+    """What cannot be given now: networks without a key, and those whose nodes lack blocks. Never changed, so any thread may read it."""
+
+    keyless: frozenset[str] = frozenset()
+    shortages: Mapping[str, Shortage] = field(default_factory=dict)
+
+
 class Worker:
     """``settle``: takes over what the stores have noted since; ``may_write``: whether this process leads, asked before each write.
 
-    ``shortages`` and ``keyless``: the networks that lack blocks or a key now.
+    ``spare``: something less urgent, done when nothing else is to be done; whether there was anything.
     """
 
     def __init__(  # noqa: PLR0913 - each is something that tests replace
@@ -90,16 +98,17 @@ class Worker:
         clock: Callable[[], float],
         jitter: Callable[[], float],
         wrote: Callable[[Write, bool], None] = lambda _write, _done: None,
+        spare: Callable[[], bool] = lambda: False,
         grace: float = GRACE,
     ) -> None:
-        self.shortages: dict[str, Shortage] = {}
-        self.keyless: set[str] = set()
+        self.lacks = Lacks()
         self._index = index
         self._writer = writer
         self._settle = settle
         self._may_write = may_write
         self._clock = clock
         self._wrote = wrote
+        self._spare = spare
         self._disuse = Disuse(grace)
         self._retries = Retries(jitter)
         self._later: list[tuple[float, str]] = []
@@ -126,6 +135,8 @@ class Worker:
             self._wake()
             name = self._next()
             if name is None:
+                if self._spare():
+                    continue
                 return self._later[0][0] if self._later else None
             self._serve(name)
         return None
@@ -163,13 +174,13 @@ class Worker:
             self._retries.succeeded(name)
 
     def _tell(self, name: str, *, lacks_key: bool, shortage: Shortage | None) -> None:
-        lacking = (self.keyless, self._index.lacking)
-        for each in lacking:
-            (each.add if lacks_key else each.discard)(name)
+        (self._index.lacking.add if lacks_key else self._index.lacking.discard)(name)
+        if (name in self.lacks.keyless) == lacks_key and self.lacks.shortages.get(name) == shortage:
+            return
+        shortages = {key: each for key, each in self.lacks.shortages.items() if key != name}
         if shortage:
-            self.shortages[name] = shortage
-        else:
-            self.shortages.pop(name, None)
+            shortages[name] = shortage
+        self.lacks = Lacks(frozenset(self._index.lacking), shortages)
 
     def _do(self, write: Write) -> bool:
         name = network_of(write)

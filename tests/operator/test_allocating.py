@@ -230,26 +230,26 @@ def test_a_key_that_another_has_is_replaced() -> None:
 def test_without_a_free_key_a_network_waits_for_one() -> None:
     site = site_with(network("red"), network("blue"), keys=range(1, 2))
     assert sorted(map(str, site.keys_of().values())) == ["1", "None"]
-    assert len(site.replica.worker.keyless) == 1
+    assert len(site.replica.worker.lacks.keyless) == 1
     keeper = site.claims()["1"]
     site.server.delete(NETWORKS, keeper)
     site.run()
-    assert site.replica.worker.keyless
+    assert site.replica.worker.lacks.keyless
     site.run(61)
     assert list(site.keys_of().values()) == [1]
-    assert not site.replica.worker.keyless
+    assert not site.replica.worker.lacks.keyless
 
 
 def test_nodes_without_a_block_are_named_until_there_is_one() -> None:
     site = site_with(network("red", "10.0.0.0/24"))
     site.add(PODS, pod("a", "n1", net="red"), pod("b", "n2", net="red"))
     site.run()
-    assert site.replica.worker.shortages["red"] == (("n2",), 1)
+    assert site.replica.worker.lacks.shortages["red"] == (("n2",), 1)
     site.server.delete(PODS, "a", "shop")
     site.run(1)
     site.run(61)
     assert site.blocks() == {"red-0": ("n2", "10.0.0.0/24")}
-    assert not site.replica.worker.shortages
+    assert not site.replica.worker.lacks.shortages
 
 
 def test_networks_of_the_world_outside_and_l2_ones_have_keys_and_no_blocks() -> None:
