@@ -20,6 +20,7 @@ VERBS: Final = {
     "flows": "Show a switch's flows with the names of what they stand for.",
     "host": "Keep a node's own network stack as its plan says.",
     "lab": "A cluster on this machine: nodes, pods and switches.",
+    "operator": "Give network keys and blocks of addresses in a Kubernetes cluster.",
     "matrix": "Print who may reach whom, from manifests alone.",
     "why": "Explain why a connection is allowed or denied, flow by flow.",
 }

@@ -15,7 +15,7 @@ from lace_sdn.controller.netlink import Netlink
 from lace_sdn.controller.node_state import NodeStateWriter, Report
 from lace_sdn.controller.sweeper import Sweeper
 from lace_sdn.node.naming import interface_of
-from lace_sdn.telemetry.server import Telemetry
+from lace_sdn.telemetry import Server, serve
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -46,9 +46,9 @@ class OnNode:
     """One node's; threads of its own for everything."""
 
     def __init__(
-        self, world: ApiWorld, served: Served, kind: LinkKind, cni_socket: Path | None, serve: str
+        self, world: ApiWorld, served: Served, kind: LinkKind, cni_socket: Path | None, telemetry: str
     ) -> None:
-        """``serve``: HOST:PORT of health and metrics; "" for none."""
+        """``telemetry``: HOST:PORT of health and metrics; "" for none."""
         self._world = world
         self._served = served
         self._links = Netlink()
@@ -60,7 +60,8 @@ class OnNode:
         self._lock: TextIOWrapper | None = None
         self._state = NodeStateWriter(world)
         self._metrics = NodeMetrics(world)
-        self._telemetry = Telemetry(serve, self._metrics.registry, ready=self.lacking) if serve else None
+        self._address = telemetry
+        self._telemetry: Server | None = None
         self._generation = ""
         self._count = 0
 
@@ -76,8 +77,8 @@ class OnNode:
                     f"{self._lock_file} is held: another controller of this node runs; it has to end first"
                 ) from None
         self._world.start(stop)
-        if self._telemetry is not None:
-            self._telemetry.start()
+        if self._address:
+            self._telemetry = serve(self._address, lambda: "", self.lacking, self._metrics.registry)
         if self._cni is not None:
             self._cni.start()
             threading.Thread(target=self._sweep, args=(stop,), daemon=True).start()

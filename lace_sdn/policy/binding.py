@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lace_sdn.model.objects import DEFAULT_NETWORK
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Binder:
-    """Answers for many objects; equal labels are looked up once."""
+    """Answers for many objects; what differs only in labels that no policy asks for is looked up once."""
 
     def __init__(
         self, policies: Iterable[BindingPolicy], namespaces: Mapping[str, Labels], networks: Iterable[str]
@@ -23,27 +23,31 @@ class Binder:
         self._policies = sorted(policies, key=lambda policy: (-policy.priority, policy.created, policy.name))
         self._namespaces = namespaces
         self._unbound = DEFAULT_NETWORK if DEFAULT_NETWORK in set(networks) else None
+        self._inside: dict[str, _Inside] = {}
         self._known: dict[tuple[str, Labels], str | None] = {}
-        self._by_namespace: dict[str, list[BindingPolicy]] = {}
 
     def network_of(self, namespace: str, labels: Labels) -> str | None:
         """The network's name, which need not exist when a policy names it; None: bound to none, so refused."""
-        key = (namespace, labels)
+        inside = self._inside.get(namespace)
+        if inside is None:
+            inside = self._inside[namespace] = self._of_namespace(namespace)
+        key = (namespace, tuple(each for each in labels if each[0] in inside.keys))
         if key not in self._known:
-            self._known[key] = self._look_up(namespace, labels)
+            self._known[key] = next(
+                (policy.network for policy in inside.policies if policy.objects.matches(labels)),
+                self._unbound,
+            )
         return self._known[key]
 
-    def _look_up(self, namespace: str, labels: Labels) -> str | None:
-        for policy in self._of_namespace(namespace):
-            if policy.objects.matches(labels):
-                return policy.network
-        return self._unbound
+    def _of_namespace(self, namespace: str) -> _Inside:
+        around = self._namespaces.get(namespace, ())
+        policies = tuple(policy for policy in self._policies if policy.namespaces.matches(around))
+        asked = {term.key for policy in policies for term in policy.objects.requirements}
+        return _Inside(policies, frozenset(asked))
 
-    def _of_namespace(self, namespace: str) -> list[BindingPolicy]:
-        """Those that its labels match, in their order."""
-        if namespace not in self._by_namespace:
-            around = self._namespaces.get(namespace, ())
-            self._by_namespace[namespace] = [
-                each for each in self._policies if each.namespaces.matches(around)
-            ]
-        return self._by_namespace[namespace]
+
+class _Inside(NamedTuple):
+    """The policies that bind in a namespace, in order, and the keys of labels that they ask for."""
+
+    policies: tuple[BindingPolicy, ...]
+    keys: frozenset[str]

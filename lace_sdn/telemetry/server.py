@@ -1,98 +1,90 @@
-"""``/healthz``, ``/readyz`` and ``/metrics`` over HTTP, in a thread of its own."""
+"""``/healthz``, ``/readyz`` and ``/metrics`` over HTTP, by a thread of its own."""
 
 from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prometheus_client import CollectorRegistry
 
-_TEXT = "text/plain; charset=utf-8"
+def serve(
+    address: str, health: Callable[[], str], ready: Callable[[], str], registry: CollectorRegistry
+) -> Server:
+    """``address``: HOST:PORT (0: any free port). ``health`` and ``ready``: "" means well, any other text is the answer 503.
+
+    Raises OSError when the address is not to be had, ValueError for one that is none.
+    """
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdecimal():
+        raise ValueError(f"{address!r} is no HOST:PORT, such as 0.0.0.0:9404")
+    return Server((host.strip("[]"), int(port)), health, ready, registry)
 
 
-def _well() -> str:
-    return ""
-
-
-class Telemetry:
-    """``health`` and ``ready`` say what is wrong, "" for nothing: then the answer is 200, else 503 with the words."""
+class Server:
+    """Serves until it is closed. ``address``: where, with the port."""
 
     def __init__(
         self,
-        address: str,
+        where: tuple[str, int],
+        health: Callable[[], str],
+        ready: Callable[[], str],
         registry: CollectorRegistry,
-        *,
-        health: Callable[[], str] = _well,
-        ready: Callable[[], str] = _well,
     ) -> None:
-        """``address``: HOST:PORT, the host in brackets if it is IPv6, "" for all; port 0 for any. Raises ValueError for another text."""
-        host, separator, port = address.rpartition(":")
-        if not separator or not port.isdecimal():
-            raise ValueError(f"{address!r} is not HOST:PORT, such as 127.0.0.1:9470")
-        self._address = (host.strip("[]"), int(port))
-        self._answers: dict[str, Callable[[], tuple[int, bytes, str]]] = {
-            "/healthz": lambda: _judged(health()),
-            "/readyz": lambda: _judged(ready()),
-            "/metrics": lambda: (200, generate_latest(registry), CONTENT_TYPE_LATEST),
-        }
-        self._server: ThreadingHTTPServer | None = None
-
-    @property
-    def port(self) -> int:
-        """Where it listens, after ``start``."""
-        return int(self._server.server_address[1]) if self._server else self._address[1]
-
-    def start(self) -> None:
-        """Raises OSError if the address cannot be listened at."""
-        self._server = _Server(self._address, self._answers)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._http = _Http(where, {"/healthz": health, "/readyz": ready}, registry)
+        host, port = self._http.server_address[:2]
+        self.address = f"[{host!s}]:{port}" if ":" in str(host) else f"{host!s}:{port}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.1,), daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Stop listening."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
 
 
-class _Server(ThreadingHTTPServer):
+class _Http(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, address: tuple[str, int], answers: dict[str, Callable[[], tuple[int, bytes, str]]]
+        self, where: tuple[str, int], probes: dict[str, Callable[[], str]], registry: CollectorRegistry
     ) -> None:
-        import socket  # noqa: PLC0415 - the one that may be patched
+        self.probes = probes
+        self.registry = registry
+        self.address_family = AF_INET6 if ":" in where[0] else AF_INET
+        super().__init__(where, _Handler)
 
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.answers = answers
-        super().__init__(address, _Handler)
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients go away as they like."""
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: _Http
     timeout = 10
-    server: _Server
 
     def do_GET(self) -> None:
-        answer = self.server.answers.get(self.path.partition("?")[0])
-        code, body, content = (
-            answer() if answer else (404, b"there are /healthz, /readyz and /metrics\n", _TEXT)
-        )
-        self.send_response(code)
-        self.send_header("Content-Type", content)
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            self._answer(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
+        elif path in self.server.probes:
+            trouble = self.server.probes[path]()
+            self._answer(
+                503 if trouble else 200, f"{trouble or 'ok'}\n".encode(), "text/plain; charset=utf-8"
+            )
+        else:
+            self._answer(404, b"expected /healthz, /readyz or /metrics\n", "text/plain; charset=utf-8")
+
+    def _answer(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
         """Probes come every few seconds."""
-
-
-def _judged(wrong: str) -> tuple[int, bytes, str]:
-    return (503, f"{wrong}\n".encode(), _TEXT) if wrong else (200, b"ok\n", _TEXT)
