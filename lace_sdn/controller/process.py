@@ -272,7 +272,11 @@ class Process:
         while True:
             if self._reader.has_news():
                 self._read()
-            self._reader.changed.wait(SOURCE_INTERVAL)
+            # What changed before everything was listed is no news yet, and is set all the same.
+            if self._reader.changed.is_set():
+                eventlet.sleep(COALESCE)
+            else:
+                self._reader.changed.wait(SOURCE_INTERVAL)
 
     def _read(self) -> None:
         try:
