@@ -84,8 +84,10 @@ def check_custom(served: Served, body: Data, old: Data | None) -> None:
     assert served.schema is not None
     causes = [*_schema_causes(served.schema, body)]
     if not causes:
-        for each in violations(served.schema, body, old):
-            causes.append(("FieldValueInvalid", f"Invalid value: {each.message}", _path(each.path)))
+        causes += [
+            ("FieldValueInvalid", f"Invalid value: {each.message}", _path(each.path))
+            for each in violations(served.schema, body, old)
+        ]
     if causes:
         raise invalid(served.kind, served.group, body["metadata"]["name"], tuple(causes))
 

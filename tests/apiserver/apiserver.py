@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import socket
@@ -66,10 +67,8 @@ class _Http(ThreadingHTTPServer):
     def break_all(self) -> None:
         """Every connection is reset."""
         for each in list(self.open):
-            try:
+            with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 class ApiServer:
@@ -228,7 +227,7 @@ class ApiServer:
             and by_fields(body)
         )
 
-    def write(
+    def write(  # noqa: PLR0913, PLR0917 - the parts of a request
         self,
         served: Served,
         place: tuple[str, str, str],
@@ -453,7 +452,7 @@ class _Handler(BaseHTTPRequestHandler):
         if rest[0] == "namespaces" and len(rest) > 2 and rest[2] != "status":
             namespace, rest = rest[1], rest[2:]
         served = its.served(group, version, rest[0])
-        name, subresource = (rest[1:3] + ["", ""])[:2]
+        name, subresource = [*rest[1:3], "", ""][:2]
         if subresource and not (subresource == "status" and served.has_status):
             raise Refused(404, "NotFound", "the server could not find the requested resource")
         verb = _VERBS[method]

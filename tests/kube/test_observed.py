@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from api_objects import api_objects, seen
@@ -12,16 +12,15 @@ from api_objects import api_objects, seen
 from lace_sdn.kube.build import build
 from lace_sdn.kube.manifests import Manifests, read
 from lace_sdn.kube.observed import observe
-from lace_sdn.model.cluster import ClusterState
 from lace_sdn.pipeline.compiler import Cluster, NodeCompiler, offline_ports
 from lace_sdn.pipeline.host import host_program
 from lace_sdn.policy.ledger import Ledger
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "book"))
+if TYPE_CHECKING:
+    from lace_sdn.model.cluster import ClusterState
 
 BOOK = Path(__file__).parents[2] / "flows"
 SCENARIOS = sorted(path.parent for path in BOOK.rglob("cluster.yaml"))
-BY_HAND = {"overlapping-destinations-conflict"}
 
 
 def _observed(manifests: Manifests, node: str = "") -> ClusterState:
