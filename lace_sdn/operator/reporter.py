@@ -238,7 +238,12 @@ class Reporter:
             is_bad = each["status"] == ("False" if each["type"] == READY else "True")
             old = before.get(each["type"], {})
             is_known = (old.get("status"), old.get("reason")) == (each["status"], each["reason"])
-            if is_bad and not is_known and each["type"] in (READY, "Conflict", "BlockExhausted"):
+            if (
+                is_bad
+                and not is_known
+                and each["reason"] != "NotSupported"
+                and each["type"] in (READY, "Conflict", "BlockExhausted")
+            ):
                 self._record(data, each["reason"], each["message"])
 
     def _tell(self, conditions: tuple[Condition, ...]) -> int:
