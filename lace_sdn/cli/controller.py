@@ -10,6 +10,8 @@ import click
 
 from lace_sdn.pipeline.constants import DEFAULT_MTU
 
+KUBERNETES = "kubernetes"
+
 
 def _node_remote(
     _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
@@ -29,15 +31,32 @@ def _node_remote(
 @click.option(
     "--source",
     required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of manifests; re-read when it changes.",
+    metavar="DIR|kubernetes",
+    help="Folder of manifests, re-read when it changes; or the API server (a folder of that name is ./kubernetes).",
 )
 @click.option(
     "--state",
     "state_file",
-    required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of the allocations made so far (network keys, blocks, addresses).",
+    help="With a folder: file of the allocations made so far (network keys, blocks, addresses).",
+)
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With kubernetes: how to reach the API server; without, the pod's service account.",
+)
+@click.option(
+    "--api-server",
+    metavar="URL",
+    help="With kubernetes: its address, in place of the one that is configured. Never the VIP of a Service that is programmed here.",
+)
+@click.option(
+    "--cni-socket",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With kubernetes: unix socket that the CNI plugin asks.",
+)
+@click.option(
+    "--serve", metavar="HOST:PORT", help="With kubernetes: serve /healthz, /readyz and /metrics here."
 )
 @click.option(
     "--listen",
@@ -86,8 +105,12 @@ def _node_remote(
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log every change, not only what needs attention.")
 def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
-    source: Path,
-    state_file: Path,
+    source: str,
+    state_file: Path | None,
+    kubeconfig: Path | None,
+    api_server: str | None,
+    cni_socket: Path | None,
+    serve: str | None,
     listen: Path,
     ovsdb: dict[str, str],
     ovsdb_dir: Path | None,
@@ -98,7 +121,7 @@ def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its par
     mtu: int,
     verbose: bool,
 ) -> None:
-    """Keep every bridge as the manifests in --source say, until stopped.
+    """Keep every bridge as the objects in --source say, until stopped.
 
     Stopping it changes nothing for packets: the flows stay, and the next start sends only the difference.
     """
@@ -107,11 +130,19 @@ def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its par
     if "lace_sdn.switch.patched" not in sys.modules:
         # The standard library must be patched by the first import of a process: start as another one.
         os.execv(sys.executable, [sys.executable, "-m", "lace_sdn.cli.patched_controller", *sys.argv[2:]])  # noqa: S606
-    from lace_sdn.controller.process import Process, Settings  # noqa: PLC0415 - needs the patched library
+    from lace_sdn.controller import process  # noqa: PLC0415 - needs the patched library
 
-    settings = Settings(
-        source=source,
-        state_file=state_file,
+    its_source: process.FolderSettings | process.KubernetesSettings
+    if source == KUBERNETES:
+        if not node:
+            raise click.UsageError("--source kubernetes needs --node NAME: such a controller serves one node")
+        its_source = process.KubernetesSettings(node, kubeconfig, api_server, cni_socket, serve or "")
+    else:
+        if state_file is None:
+            raise click.UsageError("a folder of manifests needs --state FILE")
+        its_source = process.FolderSettings(Path(source), state_file)
+    settings = process.Settings(
+        source=its_source,
         listen=listen,
         ovsdb=ovsdb,
         ovsdb_dir=ovsdb_dir,
@@ -122,4 +153,7 @@ def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its par
         mtu=mtu,
         verbose=verbose,
     )
-    Process(settings).run()
+    try:
+        process.Process(settings).run()
+    except (process.ApiUnreachable, ValueError) as error:
+        raise click.ClickException(str(error)) from None

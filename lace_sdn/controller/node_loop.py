@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lace_sdn.controller.farewell import Farewell
@@ -37,12 +37,15 @@ class Programmed:
     ports: Mapping[str, int]
     flows: int
     groups: int = 0
+    uids: Mapping[str, str] = field(default_factory=dict)
+    """Of the pods that the endpoints were, where the source says it."""
 
 
 class NodeLoop:
     """Not safe for two greenthreads at once: one runs ``step``, others only set what it should look at.
 
-    ``bridge``: the connected bridge or None; ``ports``: what the node's database says, None until it was read.
+    ``bridge``: the connected bridge or None; ``ports``: what the node's database says, None until it was read; ``uids``: of the pods that
+    ports were made for, where the database says it.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class NodeLoop:
         self.node = node
         self.bridge: ProgrammableBridge | None = None
         self.ports: Mapping[str, int] | None = None
+        self.uids: Mapping[str, str] = {}
         self.programmed: Programmed | None = None
         self._clock = clock
         self._farewell = Farewell()
@@ -85,6 +89,11 @@ class NodeLoop:
             self.programmed = None
             self._farewell.clear()
             return True
+        if world.uids is not None:
+            # The port of a pod that is gone is none of its namesake's.
+            ports = {
+                name: port for name, port in ports.items() if self.uids.get(name) == world.uids.get(name)
+            }
         desired = self._compiler.compile(world.cluster, ports)
         try:
             self._bring(bridge, desired)
@@ -99,7 +108,9 @@ class NodeLoop:
         local = {each.id for each in world.cluster.endpoints_of.get(self.node, ())}
         here = {name: port for name, port in ports.items() if name in local}
         generation = world.generation if self.due is None else ""
-        self.programmed = Programmed(generation, here, len(desired.flows), len(desired.groups))
+        self.programmed = Programmed(
+            generation, here, len(desired.flows), len(desired.groups), world.uids or {}
+        )
         return True
 
     def _bring(self, bridge: ProgrammableBridge, desired: BridgeProgram) -> None:

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import eventlet
 
+from lace_sdn.controller.api_world import ApiWorld
+from lace_sdn.controller.attaching import LinkKind
 from lace_sdn.controller.host_plans import HostPlans
 from lace_sdn.controller.node_loop import NodeLoop
+from lace_sdn.controller.on_node import OnNode
 from lace_sdn.controller.status import StatusFile, describe
 from lace_sdn.controller.world import World, WorldReader
+from lace_sdn.kube.api.client import Api, ApiUnreachable
 from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.pipeline.host import host_program
 from lace_sdn.switch.openflow_app import SwitchApp
@@ -26,7 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from lace_sdn.switch.ovsdb import PortMap
+
 log = logging.getLogger(__name__)
+
+__all__ = ["ApiUnreachable", "FolderSettings", "KubernetesSettings", "Process", "Settings"]
 
 # Seconds.
 SOURCE_INTERVAL = 0.2
@@ -42,14 +50,32 @@ AUDIT_SHARE = 20
 
 
 @dataclass(frozen=True)
+class FolderSettings:
+    """``state_file``: the allocations made so far."""
+
+    path: Path
+    state_file: Path
+
+
+@dataclass(frozen=True)
+class KubernetesSettings:
+    """``server``: an address instead of the kubeconfig's; ``cni_socket``: where the CNI plugin asks; ``serve``: HOST:PORT of health and metrics."""
+
+    node: str
+    kubeconfig: Path | None = None
+    server: str | None = None
+    cni_socket: Path | None = None
+    serve: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """``ovsdb``: node -> remote of its database; ``ovsdb_dir``: a folder with NODE/db.sock, watched.
 
-    ``hosts_dir``: where NODE/host.json is written; ``mtu``: of pods, octets.
+    ``source``: a folder of manifests, or the API server. ``hosts_dir``: where NODE/host.json is written; ``mtu``: of pods, octets.
     """
 
-    source: Path
-    state_file: Path
+    source: FolderSettings | KubernetesSettings
     listen: Path
     ovsdb: Mapping[str, str]
     ovsdb_dir: Path | None = None
@@ -123,13 +149,28 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         self.world: World | None = None
         self._settings = settings
-        self._reader = WorldReader(settings.source, settings.state_file, is_userspace=settings.is_userspace)
+        self._stop = threading.Event()
+        self._reader, self._node = self._source(settings)
         self._status = StatusFile(settings.status_file)
         self._host_plans = HostPlans(settings.hosts_dir)
         self._workers: dict[str, Worker] = {}
         self._databases: dict[str, OvsdbNode] = {}
-        self._stop = threading.Event()
         self._app = SwitchApp(self._on_up, self._on_down, settings.mtu)
+
+    def _source(self, settings: Settings) -> tuple[WorldReader | ApiWorld, OnNode | None]:
+        """Where the world comes from, and, on Kubernetes, what else a node's controller does."""
+        source = settings.source
+        if isinstance(source, FolderSettings):
+            return WorldReader(source.path, source.state_file, is_userspace=settings.is_userspace), None
+        api = Api.connect(source.kubeconfig, server=source.server, user_agent="lace-sdn-controller")
+        world = ApiWorld(api, source.node, is_userspace=settings.is_userspace)
+        kind = LinkKind(settings.mtu, settings.is_userspace)
+        return world, OnNode(world, self, kind, source.cni_socket, source.serve)
+
+    def worker_of(self, node: str) -> tuple[NodeLoop, OvsdbNode] | None:
+        """The loop and the database of a node; None while it is not served."""
+        worker = self._workers.get(node)
+        return (worker.loop, self._databases[node]) if worker else None
 
     def run(self) -> None:
         """Serve until a signal."""
@@ -139,7 +180,11 @@ class Process:
             signal.signal(number, lambda *_: self._stop.set())
         self._app.listen(self._settings.listen)
         watchers = [eventlet.spawn(self._watch_source), eventlet.spawn(self._watch_nodes)]
+        if self._node is not None:
+            self._node.start(self._stop)
         self._stop.wait()
+        if self._node is not None:
+            self._node.close()
         for watcher in watchers:
             watcher.kill()
         for database in self._databases.values():
@@ -151,6 +196,8 @@ class Process:
     def publish(self) -> None:
         """Write the status; a full disk is reported and does not stop the controller."""
         loops = [self._workers[node].loop for node in sorted(self._workers)]
+        if self._node is not None:
+            self._node.note(self.world)
         try:
             self._status.write(describe(self.world, loops))
         except OSError as error:
@@ -214,8 +261,9 @@ class Process:
             self._databases[node].start()
 
     @staticmethod
-    def _on_ports(worker: Worker, ports: Mapping[str, int]) -> None:
-        worker.loop.ports = dict(ports)
+    def _on_ports(worker: Worker, state: PortMap) -> None:
+        worker.loop.ports = dict(state.ports)
+        worker.loop.uids = dict(state.uids)
         worker.wake()
 
     # The source changes.
@@ -224,7 +272,11 @@ class Process:
         while True:
             if self._reader.has_news():
                 self._read()
-            eventlet.sleep(SOURCE_INTERVAL)
+            # What changed before everything was listed is no news yet, and is set all the same.
+            if self._reader.changed.is_set():
+                eventlet.sleep(COALESCE)
+            else:
+                self._reader.changed.wait(SOURCE_INTERVAL)
 
     def _read(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,8 @@ class WorldReader:
         self._state_file = state_file
         self._is_userspace = is_userspace
         self._is_behind = False
+        self.changed = threading.Event()
+        """Never set: a folder says nothing by itself, it is asked."""
         self._reporter = Reporter()
 
     def has_news(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,12 @@ from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
 from lace_sdn.node import NodeError
+from lace_sdn.node.naming import LENGTH, PREFIX
 from lace_sdn.node.pod_link import PodLink, as_host, configure, has_ipv6, prepare, set_device_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PREFIX: Final = "p-"
-"""Every interface of a pod in the node begins so, and has 12 more letters; others are not ours."""
-_LENGTH: Final = 12
 _OWN_NAMESPACE: Final = "/proc/thread-self/ns/net"
 
 
@@ -32,11 +29,6 @@ class Link:
     namespace: str
     peer: str
     inside: PodLink
-
-
-def interface_of(container: str) -> str:
-    """The name of a sandbox's interface in the node: at most 15 characters (IFNAMSIZ), the same at every time."""
-    return PREFIX + hashlib.blake2b(container.encode(), digest_size=16).hexdigest()[:_LENGTH]
 
 
 def plug(link: Link) -> None:
@@ -89,7 +81,7 @@ def links() -> list[str]:
     """The names of all interfaces of pods in the node, whoever's they are."""
     with IPRoute() as route:
         names = [str(message.get("ifname")) for message in route.get_links(kind="veth")]
-    return sorted(name for name in names if name.startswith(PREFIX) and len(name) == len(PREFIX) + _LENGTH)
+    return sorted(name for name in names if name.startswith(PREFIX) and len(name) == len(PREFIX) + LENGTH)
 
 
 def is_there(namespace: str) -> bool:

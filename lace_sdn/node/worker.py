@@ -65,4 +65,5 @@ def serve(connection: socket.socket) -> None:
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as inherited:
+        inherited.setblocking(True)  # noqa: FBT003 - a parent with eventlet hands over one that is not
         serve(inherited)

@@ -233,7 +233,7 @@ def _cluster_ips(served: Served, body: Data, spec: Data, old: Data | None, other
         if ip in taken:
             raise invalid(
                 served.kind, "", body["metadata"]["name"],
-                (("FieldValueInvalid", f'Invalid value: {ip}: failed to allocate IP {ip}: provided IP is already allocated', f"spec.clusterIPs[{at}]"),),
+                (("FieldValueInvalid", f"Invalid value: {ip}: failed to allocate IP {ip}: provided IP is already allocated", f"spec.clusterIPs[{at}]"),),
             )  # fmt: skip
     if asked:
         return list(asked)

@@ -46,7 +46,7 @@ def log_of(mark: Path) -> Path:
 def ensure_operator(lab: Lab) -> None:
     """Start the operator unless it runs."""
     arguments = [
-        "operator", "--kubeconfig", str(lab.kubeconfig), "--identity", f"lab-{lab.name}", "--verbose",
+        "operator", "--kubeconfig", str(lab.kubeconfig), "--namespace", "kube-system", "--telemetry", "", "--verbose",
     ]  # fmt: skip
     _ensure(operator_mark(lab), [*_PROGRAM, *arguments])
 
