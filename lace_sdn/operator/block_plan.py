@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lace_sdn.operator.facts import NetworkFact
     from lace_sdn.operator.plan import NetworkView
     from lace_sdn.operator.writes import Write
-    from lace_sdn.policy.cuts import Cut
+    from lace_sdn.policy.cuts import Cut, Place
 
 Number = tuple[int, int]
 """Family and number of a block."""
@@ -116,42 +116,44 @@ class _Shelf:
             for number in numbers:
                 self._holders.setdefault(number, set()).add(node)
         self._taken = set(self._holders)
+        self._places: dict[str, tuple[Place, ...]] = {
+            block.name: tuple(map(cut.place, block.prefixes)) for block in view.blocks
+        }
         for block in sorted(
             view.blocks, key=lambda each: (not self._is_lived_in(each), each.created, each.name)
         ):
             self._put(block)
 
     def _put(self, block: Block) -> None:
-        for prefix in block.prefixes:
-            touched = self._cut.touched(prefix)
-            if not self._cut.is_block(prefix):
-                self._odd.append((prefix.version, touched))
+        for family, touched, is_block in self._places[block.name]:
+            if not is_block:
+                self._odd.append((family, touched))
                 continue
-            number = (prefix.version, touched.start)
+            number = (family, touched.start)
             self._taken.add(number)
             owner = self._owner.setdefault(number, block)
             if owner.node == block.node and not block.is_deleted:
-                self._cover.setdefault(block.node, {}).setdefault(prefix.version, block)
+                self._cover.setdefault(block.node, {}).setdefault(family, block)
 
     def _is_lived_in(self, block: Block) -> bool:
         """Whether endpoints of its own node are in it."""
         return any(block.node in self._holders.get(number, ()) for number in self._numbers(block))
 
     def _numbers(self, block: Block) -> Iterator[Number]:
-        for prefix in block.prefixes:
-            if self._cut.is_block(prefix):
-                yield prefix.version, self._cut.touched(prefix).start
+        for family, touched, is_block in self._places[block.name]:
+            if is_block:
+                yield family, touched.start
 
     def is_held(self, block: Block) -> bool:
         """Whether addresses of endpoints lie in it, of whatever node."""
         numbers = set(self._numbers(block))
         if len(numbers) == len(block.prefixes):
             return not numbers.isdisjoint(self._holders)
-        ranges = [(prefix.version, self._cut.touched(prefix)) for prefix in block.prefixes]
+        places = self._places[block.name]
         return any(
-            family == version and index in touched
+            family == place.family and index in place.numbers
             for family, index in self._holders
-            for version, touched in ranges
+            for place in places
         )
 
     def is_refused(self, block: Block) -> bool:
@@ -199,6 +201,7 @@ class _Shelf:
         ordered = sorted(families)
         name = block_name(network.name, index)
         prefixes = tuple(self._cut.block(family, index) for family in ordered)
+        self._places[name] = tuple(map(self._cut.place, prefixes))
         taken = Block(name, network.name, node, prefixes, "", "")
         self._put(taken)
         return CreateBlock(network, node, name, prefixes)

@@ -6,6 +6,7 @@ One thread keeps the index and allocates, at once. One writes status, slowly. On
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import random
 import signal
@@ -151,6 +152,9 @@ class Process:
             for thread in threads:
                 thread.start()
             if self._await_stores():
+                # The objects of a large cluster are millions, and stay: looking through them all would take seconds.
+                gc.collect()
+                gc.freeze()
                 self._elector.run(self._stop, self._lead, self._follow)
             for thread in threads:
                 thread.join(15.0)

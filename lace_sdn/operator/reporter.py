@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from lace_sdn.kube.api.client import Api
     from lace_sdn.kube.api.events import Events
     from lace_sdn.kube.api.resources import Resource
+    from lace_sdn.kube.build import Built
     from lace_sdn.model.cluster import Condition
     from lace_sdn.operator.facts import NetworkFact
     from lace_sdn.operator.stores import Stores
     from lace_sdn.operator.unenforced import Unenforced
     from lace_sdn.operator.worker import Lacks
+    from lace_sdn.policy.relations import Relations
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class Reporter:
         self._nodes: set[str] = set()
         self._reported: tuple[Any, ...] = ()
         self._is_complete = False
+        self._judgement: tuple[int, Built, Relations] | None = None
         for resource in {*JUDGED, *FOLLOWED, resources.NODES, resources.NODE_STATES}:
             stores.listen(resource, self._listener(resource))
 
@@ -147,8 +150,7 @@ class Reporter:
         now = (self._stores.version, self._lacks())
         if now == self._reported:
             return 0
-        built = observe(Manifests(objects=tuple(self._objects_now())))
-        relations = resolve(built.state)
+        built, relations = self._judged()
         conditions = (*built.conditions, *relations.conditions)
         self.settle()
         wanted = reports(
@@ -160,6 +162,14 @@ class Reporter:
         # One's own writes change the stores: the next round finds that nothing is left to say.
         self._reported = now if self._is_complete else ()
         return writes
+
+    def _judged(self) -> tuple[Built, Relations]:
+        """Not worked out again when only nodes have reported."""
+        version = sum(self._stores.of[each].version for each in OBSERVED)
+        if self._judgement is None or self._judgement[0] != version:
+            built = observe(Manifests(objects=tuple(self._objects_now())))
+            self._judgement = (version, built, resolve(built.state))
+        return self._judgement[1:]
 
     def _objects_now(self) -> Iterator[Manifest]:
         before, self._manifests = self._manifests, {}
@@ -238,7 +248,12 @@ class Reporter:
             is_bad = each["status"] == ("False" if each["type"] == READY else "True")
             old = before.get(each["type"], {})
             is_known = (old.get("status"), old.get("reason")) == (each["status"], each["reason"])
-            if is_bad and not is_known and each["type"] in (READY, "Conflict", "BlockExhausted"):
+            if (
+                is_bad
+                and not is_known
+                and each["reason"] != "NotSupported"
+                and each["type"] in (READY, "Conflict", "BlockExhausted")
+            ):
                 self._record(data, each["reason"], each["message"])
 
     def _tell(self, conditions: tuple[Condition, ...]) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -11,11 +11,27 @@ if TYPE_CHECKING:
     from lace_sdn.model.objects import Address, Prefix, Subnet
 
 
+class Place(NamedTuple):
+    """Where a prefix lies among the blocks: the numbers that it touches; one that ``is_block`` is exactly the first."""
+
+    family: int
+    numbers: range
+    is_block: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """``subnets``: at most one a family, in order of family."""
 
     subnets: tuple[Subnet, ...]
+    _known: dict[Prefix, Place] = field(default_factory=dict, compare=False, repr=False)
+
+    def place(self, block: Prefix) -> Place:
+        """Of any prefix; remembered, for networks with many blocks are planned often."""
+        found = self._known.get(block)
+        if found is None:
+            found = self._known[block] = Place(block.version, self.touched(block), self.is_block(block))
+        return found
 
     @property
     def families(self) -> frozenset[int]:

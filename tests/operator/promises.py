@@ -52,21 +52,9 @@ class Promises:
     def _keys_are_unique(
         self, networks: list[NetworkFact], blocks: list[Block], endpoints: list[Data]
     ) -> Iterator[str]:
-        claims = {int(key[1]): claim(each) for key, each in self.world.server.of(NETWORK_KEYS).items()}
-        holders: dict[int, set[str]] = defaultdict(set)
         for each in networks:
-            owner = claims.get(each.key)
-            if owner and owner.network == each.name:
-                self.written_by_users.discard(each.name)
-            if not each.key or each.name in self.written_by_users:
-                continue
-            if self._numbers.setdefault(each.uid, each.key) != each.key:
-                yield f"Network {each.name} had key {self._numbers[each.uid]} and has {each.key}"
-            self._keys[each.name] = each.key
-            if owner is None or owner.network != each.name:
-                yield f"Network {each.name} has key {each.key} without a claim"
-            if not each.is_held:
-                yield f"Network {each.name} has a key and no finalizer"
+            yield from self._key_is_claimed(each)
+        holders: dict[int, set[str]] = defaultdict(set)
         present = {each.name for each in networks if each.key}
         carried = {each.network for each in blocks} | {each["spec"]["network"] for each in endpoints}
         for name in present | carried:
@@ -75,6 +63,22 @@ class Promises:
         for number, names in holders.items():
             if len(names) > 1:
                 yield f"key {number} is that of {sorted(names)}"
+
+    def _key_is_claimed(self, network: NetworkFact) -> Iterator[str]:
+        found = self.world.server.of(NETWORK_KEYS).get(("", str(network.key)))
+        owner = claim(found) if found else None
+        is_claimed = owner is not None and owner.network == network.name
+        if is_claimed:
+            self.written_by_users.discard(network.name)
+        if not network.key or network.name in self.written_by_users:
+            return
+        if self._numbers.setdefault(network.uid, network.key) != network.key:
+            yield f"Network {network.name} had key {self._numbers[network.uid]} and has {network.key}"
+        self._keys[network.name] = network.key
+        if not is_claimed:
+            yield f"Network {network.name} has key {network.key} without a claim"
+        if not network.is_held:
+            yield f"Network {network.name} has a key and no finalizer"
 
 
 def _blocks_are_apart(blocks: list[Block]) -> Iterator[str]:

@@ -40,7 +40,7 @@ class Stage:
         """Time passes; the operator and the nodes react as long as there is something to react to."""
         until = self.now + seconds
         while True:
-            due = self._work(until)
+            due = self._work()
             is_moving = self.world.attach()
             self.promises.look()
             if is_moving or any(self.operator.behind(each) for each in self.operator.known):
@@ -50,7 +50,7 @@ class Stage:
             self.now = max(self.now, due)
         self.now = until
 
-    def _work(self, until: float) -> float | None:
+    def _work(self) -> float | None:
         for _ in range(1000):
             self.operator.hear_all()
             try:

@@ -61,7 +61,8 @@ class World:
 
     def attach(self) -> bool:
         """Every pod that needs an address and can have one gets it; whether there was one."""
-        return any([self.begin(pod) and self.confirm(pod) for pod in self.waiting()])
+        attached = [id_ for id_ in self.waiting() if self.begin(id_) and self.confirm(id_)]
+        return bool(attached)
 
     def waiting(self) -> list[str]:
         """Pods without an interface that are on a node."""
@@ -89,7 +90,8 @@ class World:
         try:
             self._begun[id_] = self.server.create(NETWORK_ENDPOINTS, endpoint(pod, network, *addresses))
         except ApiError as error:
-            assert error.is_already_exists
+            if not error.is_already_exists:
+                raise
             return False
         return True
 
