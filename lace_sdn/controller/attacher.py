@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lace_sdn.controller.attaching import Attached, AttachError
 from lace_sdn.kube.api import resources
 from lace_sdn.kube.api.client import ApiError, ApiUnreachable
+from lace_sdn.kube.claims import why_not
 from lace_sdn.kube.observed import owner_uid
 from lace_sdn.node import NodeError
 from lace_sdn.policy.addresses import Taken, choose
@@ -125,6 +126,7 @@ class Attacher:
         uid = str(pod["metadata"]["uid"])
         present = self._world.endpoint(sandbox.pod_namespace, sandbox.pod_name)
         if present is not None and owner_uid(present) == uid:
+            self._confirm(sandbox, present, is_new=False)
             return dict(present)
         if present is not None:
             self.free(present)
@@ -134,11 +136,23 @@ class Attacher:
             addresses = self._choose(sandbox, network, blocks)
             self._reserved[sandbox.pod] = (network.name, addresses)
         try:
-            return self._create(sandbox, uid, network.name, addresses)
+            made = self._create(sandbox, uid, network.name, addresses)
+            self._confirm(sandbox, made, is_new=True)
         except AttachError:
             # It may have been written all the same: it is found in the next try, or swept.
             self._reserved.pop(sandbox.pod, None)
             raise
+        return made
+
+    def _confirm(self, sandbox: Sandbox, endpoint: Mapping[str, Any], *, is_new: bool) -> None:
+        """What was seen here may be old: ask, after the endpoint is written, whether its addresses may be used."""
+        try:
+            why = why_not(self._world.api, endpoint, is_new=is_new)
+        except (ApiError, ApiUnreachable) as error:
+            raise AttachError(f"Pod {sandbox.pod} may not use its address yet", str(error)) from None
+        if why:
+            self.free(endpoint)
+            raise AttachError(f"Pod {sandbox.pod} gets another address", why)
 
     def _network(self, sandbox: Sandbox, pod: Mapping[str, Any]) -> Network:
         found = self._world.network_of(sandbox.pod_namespace, pod["metadata"].get("labels") or {})

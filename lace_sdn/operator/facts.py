@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.kube.api.resources import GROUP
+from lace_sdn.kube.claims import FREEING
 from lace_sdn.kube.decode import label_selector
 from lace_sdn.model.labels import Labels, labels
 from lace_sdn.model.objects import BindingPolicy, NetworkType, Subnet
@@ -24,8 +25,6 @@ FINALIZER: Final = f"{GROUP}/in-use"
 """On Networks: they stay until nothing carries them any more."""
 MANAGED_BY: Final = ("app.kubernetes.io/managed-by", "lace-sdn-operator")
 """Label of the Allocations made here; others are the users' and never removed."""
-FREEING: Final = f"{GROUP}/freeing"
-"""Annotation of an Allocation that is about to be removed: no address of it may be given any more."""
 
 _LONGEST_NETWORK: Final = 200
 """Of the network's name in that of an Allocation: names end at 253 characters, the digits of an index need up to 39."""

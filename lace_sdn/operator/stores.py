@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lace_sdn.kube.api import resources
 from lace_sdn.kube.api.reflector import Reflector
 from lace_sdn.kube.api.store import Store
+from lace_sdn.kube.claims import FREEING
 from lace_sdn.kube.trim import trimmed
-from lace_sdn.operator.facts import FREEING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

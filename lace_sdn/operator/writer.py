@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lace_sdn.kube.api.client import ApiError
 from lace_sdn.kube.api.resources import ALLOCATIONS, NETWORK_ENDPOINTS, NETWORK_KEYS, NETWORKS, NODES
-from lace_sdn.operator.facts import FINALIZER, FREEING, MANAGED_BY, claim, network_fact
+from lace_sdn.kube.claims import FREEING
+from lace_sdn.operator.facts import FINALIZER, MANAGED_BY, claim, network_fact
 from lace_sdn.operator.writes import (
     AddFinalizer,
     ClaimKey,

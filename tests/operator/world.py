@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from objects import binding, endpoint
@@ -17,7 +16,8 @@ from lace_sdn.kube.api.resources import (
     NODES,
     PODS,
 )
-from lace_sdn.operator.facts import FREEING, block, network_fact
+from lace_sdn.kube.claims import why_not
+from lace_sdn.operator.facts import block, network_fact
 
 if TYPE_CHECKING:
     from memory_api import Data, MemoryServer
@@ -119,37 +119,11 @@ class World:
         namespace, name = id_.split("/")
         if made is None or (namespace, name) not in self.server.of(NETWORK_ENDPOINTS):
             return False
-        if self._is_good(made):
+        if not why_not(self.server, made, is_new=True):  # type: ignore[arg-type]
             self.plugged[id_] = made["metadata"]["uid"]
             return True
         self.server.delete(NETWORK_ENDPOINTS, name, namespace)
         return False
 
-    def _is_good(self, made: Data) -> bool:
-        spec = made["spec"]
-        network = self.server.of(NETWORKS).get(("", spec["network"]))
-        if network is None or network_fact(network).is_deleted:
-            return False
-        own = [
-            block(each)
-            for each in self.server.of(ALLOCATIONS).values()
-            if (each["spec"]["network"], each["spec"]["node"]) == (spec["network"], spec["node"])
-            and FREEING not in each["metadata"].get("annotations", {})
-        ]
-        return all(
-            any(
-                ip_network(text).subnet_of(prefix)
-                for each in own
-                for prefix in each.prefixes
-                if same(text, prefix)
-            )
-            for text in spec["addresses"]
-        )
-
     def begun(self) -> list[str]:
         return list(self._begun)
-
-
-def same(text: str, prefix: object) -> bool:
-    """Whether an address and a prefix are of one family."""
-    return (":" in text) == (":" in str(prefix))
