@@ -50,6 +50,7 @@ class Replica:
         self._listeners = {each: self._feed.listener(each) for each in WATCHED}
         self.known: dict[Resource, dict[Key, Data]] = {each: {} for each in WATCHED}
         self._next = dict.fromkeys(WATCHED, len(server.log))
+        self._removed: dict[tuple[Resource, Key], int] = {}
         self.writes: list[Any] = []
         for resource in WATCHED:
             for data in server.list(resource)[0]:
@@ -68,11 +69,12 @@ class Replica:
         self.worker.start()
 
     def put(self, resource: Resource, data: Data) -> None:
-        """As stores do: what is older than what is known does not count."""
+        """As stores do: what is older than what is known, or than a removal that is known, does not count."""
         meta = data["metadata"]
         key = (meta.get("namespace", ""), meta["name"])
         old = self.known[resource].get(key)
-        if old is None or int(old["metadata"]["resourceVersion"]) < int(meta["resourceVersion"]):
+        known = int(old["metadata"]["resourceVersion"]) if old else self._removed.get((resource, key), 0)
+        if known < int(meta["resourceVersion"]):
             self.known[resource][key] = data
             self._listeners[resource](key, old, data)
 
@@ -96,6 +98,7 @@ class Replica:
             if count is not None:
                 count -= 1
             if data is None:
+                self._removed[resource, key] = self._next[resource]  # a change is one version
                 self.drop(resource, key[1], key[0])
             else:
                 self.put(resource, data)
