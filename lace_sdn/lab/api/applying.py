@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lace_sdn.kube.api import resources
 from lace_sdn.kube.api.client import ApiError
+from lace_sdn.kube.api.store import key_of
 from lace_sdn.kube.schemas import custom_resource_definitions
 from lace_sdn.lab import LabError
 from lace_sdn.lab.api.objects import DIGEST, LAB_LABEL, WRITTEN
@@ -52,14 +53,29 @@ def install_definitions(api: Api) -> None:
 def apply(api: Api, lab: str, objects: Iterable[Wanted]) -> None:
     """Write what differs, then remove what this lab wrote before and is not among ``objects``.
 
-    A pod whose manifest changed is deleted and created. Raises LabError naming the object that the server refuses.
+    A pod whose manifest changed is deleted and created; so is a Network, with its pods, if what changed can never change. Raises LabError
+    naming the object that the server refuses.
     """
     objects = tuple(objects)
     there = {key: body for resource in WRITTEN for key, body in _written(api, lab, resource)}
     wanted = {each.key for each in objects}
     remove(api, [(key, there[key]) for key in reversed(there) if key not in wanted])
     for each in objects:
-        _write(api, each, there.get(each.key))
+        try:
+            _write(api, each, there.get(each.key))
+        except ApiError as error:
+            if not (error.is_invalid and each.resource is resources.NETWORKS and each.key in there):
+                raise LabError(f"{each.resource.kind} {each.namespace}/{each.name}: {error}") from None
+            _empty(api, each.name, there)
+            remove(api, [(each.key, there.pop(each.key))])
+            _write(api, each, None)
+
+
+def _empty(api: Api, network: str, there: dict[Key, dict[str, Any]]) -> None:
+    """Remove the pods of a network, which would hold it."""
+    endpoints, _ = api.list(resources.NETWORK_ENDPOINTS, field_selector=f"spec.network={network}")
+    keys = ((resources.PODS.kind, *key_of(each)) for each in endpoints)
+    remove(api, [(key, there.pop(key)) for key in keys if key in there])
 
 
 def remove_all(api: Api, lab: str) -> None:
@@ -97,18 +113,15 @@ def remove(api: Api, objects: Iterable[tuple[Key, dict[str, Any]]]) -> None:
 
 def _write(api: Api, wanted: Wanted, present: dict[str, Any] | None) -> None:
     resource = wanted.resource
-    try:
-        if present and _digest(present) == wanted.digest:
-            return
-        if present and resource is resources.PODS:
-            remove(api, [(wanted.key, present)])
-            present = None
-        _ = _create(api, wanted) if present is None else _replace(api, wanted, present)
-        if wanted.status is not None:
-            body = {"status": dict(wanted.status)}
-            api.patch(resource, wanted.name, wanted.namespace, body, subresource="status")
-    except ApiError as error:
-        raise LabError(f"{resource.kind} {wanted.namespace}/{wanted.name}: {error}") from None
+    if present and _digest(present) == wanted.digest:
+        return
+    if present and resource is resources.PODS:
+        remove(api, [(wanted.key, present)])
+        present = None
+    _ = _create(api, wanted) if present is None else _replace(api, wanted, present)
+    if wanted.status is not None:
+        body = {"status": dict(wanted.status)}
+        api.patch(resource, wanted.name, wanted.namespace, body, subresource="status")
 
 
 def _create(api: Api, wanted: Wanted) -> dict[str, Any]:
