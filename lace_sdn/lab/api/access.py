@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from lace_sdn.lab.names import Lab
 
-RELAY_PORT = 6443
-"""Of the relay, on a node's loopback."""
+RELAY_PORT = 16443
+"""Of the relay, on a node's loopback: none that a process of a scenario is likely to listen on, which may do so on all addresses."""
 
 
 @dataclass(frozen=True, slots=True)
