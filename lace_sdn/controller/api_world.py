@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from functools import cached_property
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.controller.world import Reporter, World
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from lace_sdn.kube.api.resources import Resource
     from lace_sdn.kube.build import Built
     from lace_sdn.model.labels import Labels
-    from lace_sdn.model.objects import Network, Prefix
+    from lace_sdn.model.objects import Address, Network, Prefix
     from lace_sdn.policy.refusal import Refusal
 
 log = logging.getLogger(__name__)
@@ -273,6 +274,10 @@ class ApiWorld:
         """The NetworkEndpoints of this node."""
         return [manifest.data for manifest in self.stores[resources.NETWORK_ENDPOINTS].values()]
 
+    def taken(self) -> list[tuple[str, tuple[Address, ...]]]:
+        """Network and addresses of each of them."""
+        return [manifest.decoded(_taken) for manifest in self.stores[resources.NETWORK_ENDPOINTS].values()]
+
     def endpoint(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """One of them."""
         manifest = self.stores[resources.NETWORK_ENDPOINTS].get(namespace, name)
@@ -294,6 +299,11 @@ class ApiWorld:
 
 def _small(body: dict[str, Any]) -> Manifest | None:
     return manifest_of(trimmed(body))
+
+
+def _taken(endpoint: Manifest) -> tuple[str, tuple[Address, ...]]:
+    spec = endpoint.data["spec"]
+    return str(spec["network"]), tuple(map(ip_address, spec["addresses"]))
 
 
 def _has_node_ports(service: Manifest) -> bool:

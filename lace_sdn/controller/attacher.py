@@ -195,8 +195,8 @@ class Attacher:
     def _taken(self, pod: str) -> Taken:
         """Addresses of other pods, as far as anything still has them."""
         taken = Taken()
-        for data in self._world.endpoints():
-            taken.add_texts(data["spec"]["network"], data["spec"]["addresses"])
+        for network, addresses in self._world.taken():
+            taken.add(network, addresses)
         for name, (network, addresses) in self._reserved.items():
             if name != pod:
                 taken.add(network, addresses)

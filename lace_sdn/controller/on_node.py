@@ -160,7 +160,7 @@ class _NodeSwitch:
 
     def interfaces(self) -> tuple[PodInterface, ...] | None:
         worker = self._served.worker_of(self._node)
-        return worker[1].state.interfaces if worker and worker[1].state else None
+        return tuple(worker[1].state.interfaces.values()) if worker and worker[1].state else None
 
     def is_programmed(self, endpoint: str, uid: str, interface: str) -> bool:
         """A barrier confirmed flows for this very pod on the port that the interface has now."""
@@ -168,10 +168,11 @@ class _NodeSwitch:
         if worker is None or worker[0].programmed is None or worker[1].state is None:
             return False
         done, state = worker[0].programmed, worker[1].state
-        port = next((each.ofport for each in state.interfaces if each.name == interface), None)
+        its = state.interfaces.get(interface)
         return (
-            port is not None
-            and done.ports.get(endpoint) == port
+            its is not None
+            and its.ofport is not None
+            and done.ports.get(endpoint) == its.ofport
             and done.uids.get(endpoint) == uid
             and state.uids.get(endpoint) == uid
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from lace_sdn.policy.blocks import RESERVED
@@ -26,9 +25,6 @@ class Taken:
         for address in addresses:
             self._by_network[network, address.version].add(int(address))
             self._everywhere[address.version].add(int(address))
-
-    def add_texts(self, network: str, texts: Iterable[str]) -> None:
-        self.add(network, map(ip_address, texts))
 
     def has(self, network: str, version: int, number: int) -> bool:
         """Whether a pod of the network has it."""

@@ -12,16 +12,8 @@ import eventlet
 import ovs.db.idl
 import ovs.poller
 
-from lace_sdn.switch.ovsdb_plan import (
-    BridgePlan,
-    OvsdbSettings,
-    PodInterface,
-    PortMap,
-    datapath_id,
-    find_bridge,
-    pod_interfaces,
-    port_map,
-)
+from lace_sdn.switch.bridge_rows import BridgeRows, NoticingIdl, PodInterface
+from lace_sdn.switch.ovsdb_plan import BridgePlan, OvsdbSettings, PortMap, datapath_id, port_map
 from lace_sdn.switch.ovsdb_schema import SCHEMA
 from lace_sdn.switch.permitted import permitted_targets
 from lace_sdn.switch.pod_ports import Change, PodPort, PodPorts
@@ -67,6 +59,8 @@ class OvsdbNode:
         self._waker: tuple[Any, Any] | None = None
         self._greenthread: Any = None
         self._idl = self._open()
+        self._rows = BridgeRows(self._idl, settings.bridge)
+        self._reported = -1
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -116,10 +110,10 @@ class OvsdbNode:
         self._waker = None
         self._idl.close()
 
-    def _open(self) -> Any:
+    def _open(self) -> NoticingIdl:
         helper = ovs.db.idl.SchemaHelper(schema_json=SCHEMA)
         helper.register_all()
-        idl = ovs.db.idl.Idl(self.remote, helper, probe_interval=PROBE_INTERVAL)
+        idl = NoticingIdl(self.remote, helper, probe_interval=PROBE_INTERVAL)
         # The IDL has no public way to say this; its default waits up to 8 s.
         idl._session.reconnect.set_backoff(*RECONNECT_BACKOFF)  # noqa: SLF001
         return idl
@@ -174,8 +168,10 @@ class OvsdbNode:
         if self._transaction is None:
             self._transaction = ovs.db.idl.Transaction(self._idl)
             self._transaction.add_comment("lace-sdn: bridge, tunnel and ports")
-            self._plan.write(self._idl, self._transaction)
-            self._written = self._pod_ports.write(self.settings.bridge, self._idl, self._transaction)
+            self._rows.refresh()
+            free = self._rows.free_ports()
+            bridge = self._plan.write(self._rows, free, self._transaction)
+            self._written = self._pod_ports.write(bridge, self._rows, free, self._transaction)
         status = self._transaction.commit()
         kinds = ovs.db.idl.Transaction
         if status == kinds.INCOMPLETE:
@@ -197,10 +193,11 @@ class OvsdbNode:
             poller.timer_wait(RETRY_AFTER)
 
     def _report(self) -> None:
-        bridge = find_bridge(self._idl, self.settings.bridge)
-        if bridge is None or not self._is_set_up:
+        self._rows.refresh()
+        if self._rows.bridge is None or not self._is_set_up or self._rows.version == self._reported:
             return
-        state = port_map(pod_interfaces(bridge))
+        self._reported = self._rows.version
+        state = port_map(self._rows.pods)
         if state == self.state:
             return
         for problem in set(state.problems) - set(self.problems):

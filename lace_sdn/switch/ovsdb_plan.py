@@ -20,8 +20,9 @@ from lace_sdn.switch.contract import REFUSALS_A_SECOND
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from lace_sdn.switch.bridge_rows import BridgeRows, PodInterface
+
 TUNNEL_INTERFACE: Final = "lace-geneve"
-IFACE_ID: Final = "iface-id"
 POD_UID: Final = "pod-uid"
 PROTOCOLS: Final = ["OpenFlow13", "OpenFlow14", "OpenFlow15"]
 """We speak 1.5; the older ones are for ``ovs-ofctl`` with its defaults."""
@@ -46,43 +47,13 @@ class OvsdbSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class PodInterface:
-    """An interface of our bridge that says which endpoint (``namespace/name``) it serves.
-
-    ``ofport``: None while ovs-vswitchd has not seen it, -1 when it could not be opened (``error`` then says why).
-    """
-
-    name: str
-    endpoint: str
-    ofport: int | None
-    error: str
-    external_ids: Mapping[str, str]
-
-    @property
-    def is_usable(self) -> bool:
-        return self.ofport is not None and 1 <= self.ofport <= LAST_POD_PORT
-
-    @property
-    def problem(self) -> str:
-        """What an operator should know; empty if nothing."""
-        if self.error or self.ofport == -1:
-            return f"interface {self.name} of {self.endpoint}: {self.error or 'it could not be opened'}; it has no port"
-        if self.ofport is not None and not self.is_usable:
-            return (
-                f"interface {self.name} of {self.endpoint}: ofport {self.ofport} is not in 1..{LAST_POD_PORT}; "
-                "another one has been asked for"
-            )
-        return ""
-
-
-@dataclass(frozen=True, slots=True)
 class PortMap:
     """What a node's database says. ``ports``: endpoint id (``namespace/name``) to ofport, only those that can be used."""
 
     ports: Mapping[str, int] = field(default_factory=dict)
     uids: Mapping[str, str] = field(default_factory=dict)
     """By endpoint: the uid of the pod that its port was made for, where it says one."""
-    interfaces: tuple[PodInterface, ...] = ()
+    interfaces: Mapping[str, PodInterface] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -100,24 +71,12 @@ def port_map(interfaces: tuple[PodInterface, ...]) -> PortMap:
             )
         ports.setdefault(each.endpoint, each.ofport)
         uids.setdefault(each.endpoint, each.external_ids.get(POD_UID, ""))
-    return PortMap(ports, uids, interfaces, tuple(problems))
+    return PortMap(ports, uids, {each.name: each for each in interfaces}, tuple(problems))
 
 
 def datapath_id(node: str) -> str:
     """The datapath id of the node's bridge, 16 hex digits: the same for a name everywhere and always."""
     return hashlib.blake2b(node.encode(), digest_size=8).hexdigest()
-
-
-def find_bridge(idl: Any, name: str) -> Any:
-    """The row of the bridge, None if there is none."""
-    return next((row for row in idl.tables["Bridge"].rows.values() if row.name == name), None)
-
-
-def pod_interfaces(bridge: Any) -> tuple[PodInterface, ...]:
-    """The interfaces of a bridge's row that carry ``external_ids:iface-id``, by name."""
-    return tuple(
-        sorted((_pod(row) for row in interfaces_of(bridge) if _is_pod(row)), key=lambda each: each.name)
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,27 +88,36 @@ class BridgePlan:
     targets: tuple[str, ...]
     is_fresh: bool = False
 
-    def write(self, idl: Any, transaction: Any) -> None:
-        """Put into ``transaction`` what is missing; nothing when all is as it should be."""
+    def write(self, rows: BridgeRows, free: Iterator[int], transaction: Any) -> Any:
+        """Put into ``transaction`` what is missing; nothing when all is as it should be. The answer is the bridge's row.
+
+        ``free``: numbers for pods' ports.
+        """
         settings = self.settings
-        bridge = find_bridge(idl, settings.bridge) or _new_bridge(idl, transaction, settings.bridge)
+        bridge = rows.bridge or _new_bridge(transaction, settings.bridge)
         _set(bridge, "datapath_type", settings.datapath_type)
         # In the transaction that creates the bridge: without it, it would switch packets like a hub until we come.
         _set(bridge, "fail_mode", ["secure"])
         _set(bridge, "protocols", PROTOCOLS)
         _merge(bridge, "other_config", {"datapath-id": datapath_id(self.node)})
-        self._write_controller(bridge, idl, transaction)
-        _plan_tables(bridge, transaction, idl, settings)
-        _plan_tunnel(bridge, transaction, idl)
-        _plan_gateway(bridge, transaction, idl, settings)
-        _plan_ofports(bridge)
+        self._write_controller(bridge, transaction)
+        _plan_tables(bridge, transaction, settings)
+        tunnel = _device(bridge, rows, transaction, TUNNEL_INTERFACE, "geneve")
+        _merge(tunnel, "options", {"key": "flow", "remote_ip": "flow", "csum": "true"})
+        _set(tunnel, "ofport_request", [TUNNEL_PORT])
+        gateway = _device(bridge, rows, transaction, GATEWAY_INTERFACE, "internal")
+        _set(gateway, "mac", [HOST_MAC])
+        _set(gateway, "mtu_request", [settings.mtu])
+        _set(gateway, "ofport_request", [GATEWAY_PORT])
+        _plan_ofports(rows, free)
+        return bridge
 
-    def _write_controller(self, bridge: Any, idl: Any, transaction: Any) -> None:
+    def _write_controller(self, bridge: Any, transaction: Any) -> None:
         """Exactly one controller: two would undo each other's flows. Never none in between: that would flush the flows."""
         rows = getattr(bridge, "controller", [])
         row = next((each for each in rows if each.target in self.targets), None)
         if row is None:
-            row = transaction.insert(idl.tables["Controller"])
+            row = transaction.insert(transaction.idl.tables["Controller"])
             row.target = self.targets[0]
         elif self.is_fresh and not row.is_connected:
             # A switch that found nobody waits up to 8 s, whatever max_backoff says (3.1); a new target it tries at once.
@@ -165,28 +133,28 @@ class BridgePlan:
             bridge.controller = [row]
 
 
-def _new_bridge(idl: Any, transaction: Any, name: str) -> Any:
-    bridge = transaction.insert(idl.tables["Bridge"])
+def _new_bridge(transaction: Any, name: str) -> Any:
+    bridge = transaction.insert(transaction.idl.tables["Bridge"])
     bridge.name = name
-    bridge.ports = [new_port(idl, transaction, name, "internal")]
-    root = next(iter(idl.tables["Open_vSwitch"].rows.values()))
+    bridge.ports = [new_port(transaction, name, "internal")]
+    root = next(iter(transaction.idl.tables["Open_vSwitch"].rows.values()))
     root.verify("bridges")
     root.bridges = [*root.bridges, bridge]
     return bridge
 
 
-def new_port(idl: Any, transaction: Any, name: str, kind: str) -> Any:
+def new_port(transaction: Any, name: str, kind: str) -> Any:
     """A port with one interface of the same name; ``kind``: its type, "" for a device of the system."""
-    interface = transaction.insert(idl.tables["Interface"])
+    interface = transaction.insert(transaction.idl.tables["Interface"])
     interface.name = name
     interface.type = kind
-    port = transaction.insert(idl.tables["Port"])
+    port = transaction.insert(transaction.idl.tables["Port"])
     port.name = name
     port.interfaces = [interface]
     return port
 
 
-def _plan_tables(bridge: Any, transaction: Any, idl: Any, settings: OvsdbSettings) -> None:
+def _plan_tables(bridge: Any, transaction: Any, settings: OvsdbSettings) -> None:
     rows = getattr(bridge, "flow_tables", {})
     for number, name in settings.tables.items():
         if number in rows:
@@ -194,80 +162,41 @@ def _plan_tables(bridge: Any, transaction: Any, idl: Any, settings: OvsdbSetting
     missing = settings.tables.keys() - rows.keys()
     if missing:
         bridge.flow_tables = rows | {
-            number: _new_table(idl, transaction, settings.tables[number]) for number in missing
+            number: _new_table(transaction, settings.tables[number]) for number in missing
         }
 
 
-def _new_table(idl: Any, transaction: Any, name: str) -> Any:
-    row = transaction.insert(idl.tables["Flow_Table"])
+def _new_table(transaction: Any, name: str) -> Any:
+    row = transaction.insert(transaction.idl.tables["Flow_Table"])
     row.name = [name]
     return row
 
 
-def _plan_tunnel(bridge: Any, transaction: Any, idl: Any) -> None:
-    """One Geneve port for all nodes: the flows say where a packet goes."""
-    interface = next((row for row in interfaces_of(bridge) if row.name == TUNNEL_INTERFACE), None)
-    if interface is None:
-        port = new_port(idl, transaction, TUNNEL_INTERFACE, "geneve")
-        bridge.ports = [*bridge.ports, port]
-        interface = port.interfaces[0]
-    _set(interface, "type", "geneve")
-    _merge(interface, "options", {"key": "flow", "remote_ip": "flow", "csum": "true"})
-    _set(interface, "ofport_request", [TUNNEL_PORT])
+def _device(bridge: Any, rows: BridgeRows, transaction: Any, name: str, kind: str) -> Any:
+    """The interface of one of the bridge's own ports.
+
+    One Geneve port serves all nodes: the flows say where a packet goes. An internal port is the way to the node's own network stack;
+    its addresses and routes are not ours to set here.
+    """
+    found = rows.interfaces.get(name)
+    if found is not None:
+        _set(found.row, "type", kind)
+        return found.row
+    port = new_port(transaction, name, kind)
+    bridge.ports = [*bridge.ports, port]
+    return port.interfaces[0]
 
 
-def _plan_gateway(bridge: Any, transaction: Any, idl: Any, settings: OvsdbSettings) -> None:
-    """The way to the node's own network stack: an internal port, whose addresses and routes are not ours to set."""
-    interface = next((row for row in interfaces_of(bridge) if row.name == GATEWAY_INTERFACE), None)
-    if interface is None:
-        port = new_port(idl, transaction, GATEWAY_INTERFACE, "internal")
-        bridge.ports = [*bridge.ports, port]
-        interface = port.interfaces[0]
-    _set(interface, "type", "internal")
-    _set(interface, "mac", [HOST_MAC])
-    _set(interface, "mtu_request", [settings.mtu])
-    _set(interface, "ofport_request", [GATEWAY_PORT])
-
-
-def _plan_ofports(bridge: Any) -> None:
+def _plan_ofports(rows: BridgeRows, free: Iterator[int]) -> None:
     """A pod asks for the port that it has, so that it keeps it through a restart; for a free one if it has none of ours."""
-    rows = {row.name: row for row in interfaces_of(bridge)}
-    pods = pod_interfaces(bridge)
-    free = free_ports({number for row in rows.values() for number in numbers_of(row)})
-    for pod in pods:
-        row = rows[pod.name]
-        if pod.is_usable:
-            _set(row, "ofport_request", [pod.ofport])
-        elif pod.ofport is not None and pod.ofport > LAST_POD_PORT and not _asks_for_pod_port(row):
-            row.ofport_request = [next(free)]
-
-
-def numbers_of(row: Any) -> list[int]:
-    """The port numbers that an interface has or asks for."""
-    return [*getattr(row, "ofport", []), *getattr(row, "ofport_request", [])]
-
-
-def _asks_for_pod_port(row: Any) -> bool:
-    return any(1 <= number <= LAST_POD_PORT for number in row.ofport_request)
-
-
-def free_ports(taken: set[int]) -> Iterator[int]:
-    """Numbers for pods' ports, the smallest first."""
-    return (number for number in range(1, LAST_POD_PORT + 1) if number not in taken)
-
-
-def interfaces_of(bridge: Any) -> list[Any]:
-    """The rows of all interfaces of a bridge."""
-    return [interface for port in bridge.ports for interface in port.interfaces]
-
-
-def _is_pod(row: Any) -> bool:
-    return IFACE_ID in getattr(row, "external_ids", {})
-
-
-def _pod(row: Any) -> PodInterface:
-    ids = dict(row.external_ids)
-    return PodInterface(row.name, ids[IFACE_ID], next(iter(row.ofport), None), next(iter(row.error), ""), ids)
+    for each in rows.interfaces.values():
+        if each.pod is None or each.ofport is None:
+            continue
+        if each.pod.is_usable:
+            if each.asks_for != each.ofport:
+                each.row.ofport_request = [each.ofport]
+        elif each.ofport > LAST_POD_PORT and not 1 <= (each.asks_for or 0) <= LAST_POD_PORT:
+            each.row.ofport_request = [next(free)]
 
 
 def _set(row: Any, column: str, value: Any) -> None:

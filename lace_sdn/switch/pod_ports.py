@@ -6,18 +6,13 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from lace_sdn.switch.ovsdb_plan import (
-    IFACE_ID,
-    POD_UID,
-    find_bridge,
-    free_ports,
-    interfaces_of,
-    new_port,
-    numbers_of,
-)
+from lace_sdn.switch.bridge_rows import IFACE_ID
+from lace_sdn.switch.ovsdb_plan import POD_UID, new_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    from lace_sdn.switch.bridge_rows import BridgeRows
 
 CONTAINER_ID: Final = "container-id"
 NETWORK_NAMESPACE: Final = "netns"
@@ -76,26 +71,21 @@ class PodPorts:
         if earlier is not None:
             change.earlier = (earlier.done, *earlier.earlier)
 
-    def write(self, bridge_name: str, idl: Any, transaction: Any) -> list[Change]:
-        """Put into the transaction what is missing; the answer are the changes that it is about."""
-        bridge = find_bridge(idl, bridge_name)
+    def write(self, bridge: Any, rows: BridgeRows, free: Iterator[int], transaction: Any) -> list[Change]:
+        """Put into the transaction what is missing; the answer are the changes that it is about.
+
+        ``free``: numbers for ports. Only what changes is sent, not the whole list of the bridge's ports.
+        """
         changes = list(self._waiting.values())
-        if bridge is None or not changes:
-            return []
-        there = {row.name: row for row in bridge.ports}
-        gone = {change.interface for change in changes if change.port is None} & there.keys()
-        free = free_ports({number for row in interfaces_of(bridge) for number in numbers_of(row)})
-        new = []
         for change in changes:
+            found = rows.interfaces.get(change.interface)
             if change.port is None:
-                continue
-            row = there.get(change.interface)
-            if row is None:
-                new.append(_made(change.port, next(free), idl, transaction))
-            elif dict(row.interfaces[0].external_ids) != change.port.external_ids:
-                row.interfaces[0].external_ids = change.port.external_ids
-        if gone or new:
-            bridge.ports = [row for row in bridge.ports if row.name not in gone] + new
+                if found is not None:
+                    bridge.delvalue("ports", found.port)
+            elif found is None:
+                bridge.addvalue("ports", _made(change.port, next(free), transaction))
+            elif found.pod is None or found.pod.external_ids != change.port.external_ids:
+                found.row.external_ids = change.port.external_ids
         return changes
 
     def finish(self, changes: Iterable[Change]) -> None:
@@ -107,9 +97,9 @@ class PodPorts:
                 each.set()
 
 
-def _made(port: PodPort, number: int, idl: Any, transaction: Any) -> Any:
+def _made(port: PodPort, number: int, transaction: Any) -> Any:
     """The number is asked for at once: another transaction only for it would be one more for every pod."""
-    row = new_port(idl, transaction, port.interface, "")
+    row = new_port(transaction, port.interface, "")
     row.interfaces[0].external_ids = port.external_ids
     row.interfaces[0].ofport_request = [number]
     return row

@@ -115,7 +115,7 @@ class Holder:
         """Set the node's bridge up and follow its ports."""
         settings = OvsdbSettings(f"unix:{self._openflow}", "dummy", tables)
         history = self._ports.setdefault(node, [])
-        self._nodes[node] = OvsdbNode(remote, node, settings, lambda ports: history.append(dict(ports)))
+        self._nodes[node] = OvsdbNode(remote, node, settings, lambda found: history.append(dict(found.ports)))
         self._nodes[node].start()
 
     def leave_node(self, node: str) -> None:
