@@ -6,33 +6,29 @@ Source: CNI specification 1.1.0.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from lace_sdn.controller.attaching import AttachError, Sandbox
+from lace_sdn.cni import SPOOL, VERSIONS
+from lace_sdn.controller import cni_requests
+from lace_sdn.controller.attaching import AttachError
+from lace_sdn.controller.cni_requests import CHECK_FAILED, NOT_AVAILABLE, TRY_AGAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from lace_sdn.controller.attacher import Attacher
-    from lace_sdn.controller.attaching import Attached
+    from lace_sdn.controller.cni_requests import Request
     from lace_sdn.controller.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
 Data = dict[str, Any]
 
-BAD_ENVIRONMENT: Final = 4
-TRY_AGAIN: Final = 11
-NOT_AVAILABLE: Final = 50
-CHECK_FAILED: Final = 100
-"""Ours: from 100 on codes are the plugin's own."""
-SPOOL: Final = "cni-deleted"
 _LONGEST: Final = 1 << 20
 _PATIENCE: Final = 10.0
 
@@ -71,8 +67,8 @@ class CniServer:
         """Carry out what was deleted while nobody listened. Files that cannot be read are left out and removed."""
         folder = self._path.parent / SPOOL
         for file in sorted(folder.glob("[!.]*")) if folder.exists() else ():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                self._attacher.delete(_sandbox(json.loads(file.read_text())["env"]))
+            with contextlib.suppress(AttachError):
+                self._attacher.delete(cni_requests.read(file.read_bytes()).sandbox)
             file.unlink(missing_ok=True)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -84,52 +80,34 @@ class CniServer:
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             connection.settimeout(_PATIENCE)
-            with connection.makefile("rb") as lines:
-                line = lines.readline(_LONGEST)
-            answer = self.answer(line)
-            connection.sendall(json.dumps(answer).encode() + b"\n")
+            connection.sendall(self.answer(_whole(connection)))
 
-    def answer(self, line: bytes) -> Data:
+    def answer(self, message: bytes) -> bytes:
         """One request. Never raises."""
+        version = VERSIONS[-1]
         try:
-            request = json.loads(line)
-            return {"result": self._carry_out(request["command"], request["env"], request["config"])}
+            request = cni_requests.read(message)
+            version = request.version
+            return cni_requests.said(self._carry_out(request))
         except AttachError as error:
             log.warning("CNI: %s", error)
-            return {"error": {"code": error.code, "msg": error.message, "details": error.details}}
-        except (ValueError, KeyError, TypeError) as error:
-            return {
-                "error": {
-                    "code": BAD_ENVIRONMENT,
-                    "msg": "the request cannot be understood",
-                    "details": repr(error),
-                }
-            }
+            return cni_requests.refused(error, version)
         except Exception as error:
             log.exception("CNI: a request failed")
-            return {"error": {"code": TRY_AGAIN, "msg": "the controller failed", "details": repr(error)}}
+            return cni_requests.refused(AttachError("the controller failed", repr(error), TRY_AGAIN), version)
 
-    def _carry_out(self, command: str, environment: Data, config: Data) -> Data | None:
-        match command:
+    def _carry_out(self, request: Request) -> Data | None:
+        match request.command:
             case "ADD":
-                sandbox = _sandbox(environment)
-                if not sandbox.pod_name:
-                    raise AttachError(
-                        "CNI_ARGS names no pod",
-                        "expected K8S_POD_NAMESPACE and K8S_POD_NAME",
-                        BAD_ENVIRONMENT,
-                    )
-                return _result(sandbox, self._attacher.add(sandbox), config)
+                return cni_requests.result(request, self._attacher.add(request.sandbox))
             case "DEL":
-                self._attacher.delete(_sandbox(environment))
+                self._attacher.delete(request.sandbox)
             case "CHECK":
-                problems = self._attacher.check(_sandbox(environment))
-                if problems:
-                    raise AttachError(
-                        "the pod's network is not as it was made", "; ".join(problems), CHECK_FAILED
-                    )
+                if problems := self._attacher.check(request.sandbox):
+                    found = "the pod's network is not as it was made"
+                    raise AttachError(found, "; ".join(problems), CHECK_FAILED)
             case "GC":
-                valid = config.get("cni.dev/valid-attachments")
+                valid = request.config.get("cni.dev/valid-attachments")
                 if isinstance(valid, list):
                     self._sweeper.sweep({str(each["containerID"]) for each in valid})
             case "STATUS":
@@ -138,43 +116,10 @@ class CniServer:
         return None
 
 
-def _sandbox(environment: Data) -> Sandbox:
-    arguments = dict(_pairs(environment.get("CNI_ARGS", "")))
-    return Sandbox(
-        arguments.get("K8S_POD_NAMESPACE", ""),
-        arguments.get("K8S_POD_NAME", ""),
-        arguments.get("K8S_POD_UID", ""),
-        environment["CNI_CONTAINERID"],
-        environment.get("CNI_NETNS", ""),
-        environment["CNI_IFNAME"],
-    )
-
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for part in text.split(";"):
-        key, separator, value = part.partition("=")
-        if separator:
-            yield key, value
-
-
-def _result(sandbox: Sandbox, its: Attached, config: Data) -> Data:
-    """A success result of CNI 1.0 and later."""
-    families = sorted({address.version for address in its.addresses})
-    everywhere = {4: "0.0.0.0/0", 6: "::/0"}
-    return {
-        "cniVersion": config.get("cniVersion", "1.1.0"),
-        "interfaces": [
-            {"name": its.interface, "mtu": its.mtu},
-            {"name": sandbox.device, "mac": its.mac, "mtu": its.mtu, "sandbox": sandbox.namespace},
-        ],
-        "ips": [
-            {
-                "address": f"{address}/{address.max_prefixlen}",
-                "gateway": str(its.gateways[address.version]),
-                "interface": 1,
-            }
-            for address in its.addresses
-        ],
-        "routes": [{"dst": everywhere[family], "gw": str(its.gateways[family])} for family in families],
-        "dns": config.get("dns") or {},
-    }
+def _whole(connection: socket.socket) -> bytes:
+    """All that comes until the other side has said all; what is too long is cut, and so refused."""
+    parts, size = [], 0
+    while size < _LONGEST and (part := connection.recv(1 << 16)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)

@@ -40,6 +40,7 @@ __all__ = ["ApiUnreachable", "FolderSettings", "KubernetesSettings", "Process", 
 SOURCE_INTERVAL = 0.2
 NODES_INTERVAL = 0.5
 COALESCE = 0.02
+COALESCE_MOST = 0.1
 """A burst of changes becomes one bundle."""
 RETRY_FIRST, RETRY_LAST = 0.5, 15.0
 AUDIT_INTERVAL = 10.0
@@ -92,6 +93,11 @@ class Settings:
         return self.datapath_type == USERSPACE
 
 
+def gathering(took: float) -> float:
+    """Seconds to wait for more changes before the next step, when the last took ``took``: half of the time is left to others."""
+    return min(max(COALESCE, took), COALESCE_MOST)
+
+
 class Worker:
     """Runs the loop of one node in a greenthread of its own, so that a slow switch delays nobody else."""
 
@@ -111,9 +117,10 @@ class Worker:
         retry = RETRY_FIRST
         pause = AUDIT_INTERVAL
         audit_due = time.monotonic() + AUDIT_INTERVAL
+        took = 0.0
         while True:
             self._wake.wait(pause)
-            eventlet.sleep(COALESCE)
+            eventlet.sleep(gathering(took))
             self._wake.clear()
             started = time.monotonic()
             if started >= audit_due:
@@ -121,6 +128,7 @@ class Worker:
             is_done = self._step()
             self._process.publish()
             now = time.monotonic()
+            took = now - started
             if started >= audit_due:
                 audit_due = now + max(AUDIT_INTERVAL, AUDIT_SHARE * (now - started))
             pause = max(audit_due - now, COALESCE) if is_done else retry
@@ -269,12 +277,15 @@ class Process:
     # The source changes.
 
     def _watch_source(self) -> None:
+        took = 0.0
         while True:
+            started = time.monotonic()
             if self._reader.has_news():
                 self._read()
+                took = time.monotonic() - started
             # What changed before everything was listed is no news yet, and is set all the same.
             if self._reader.changed.is_set():
-                eventlet.sleep(COALESCE)
+                eventlet.sleep(gathering(took))
             else:
                 self._reader.changed.wait(SOURCE_INTERVAL)
 

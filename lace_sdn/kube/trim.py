@@ -125,6 +125,11 @@ def _own(body: Data) -> Data:
     return spec | ({"status": status} if status else {})
 
 
+def _spec(body: Data) -> Data:
+    """What its own controller says of it is for others."""
+    return {"spec": body["spec"]}
+
+
 _BY_KIND: Mapping[str, Callable[[Data], Data]] = {
     "Node": _node,
     "Namespace": _namespace,
@@ -135,5 +140,5 @@ _BY_KIND: Mapping[str, Callable[[Data], Data]] = {
     "NetworkBindingPolicy": _own,
     "NetworkRoutingPolicy": _own,
     "ServiceRoutingPolicy": _own,
-    "NetworkEndpoint": _own,
+    "NetworkEndpoint": _spec,
 }

@@ -217,8 +217,18 @@ def ct_state(text: str) -> Term:
     return Term(CT_STATE, value, mask)
 
 
+class _Text:
+    """Kept once it was asked for, without being part of the value: programs are sorted by it again and again."""
+
+    __slots__ = ("_text",)
+    _text: str
+
+
+_keep_text = vars(_Text)["_text"].__set__
+
+
 @dataclass(frozen=True, slots=True, init=False)
-class Match:
+class Match(_Text):
     """Terms of one field are merged; ``Match()`` matches every packet. Raises ValueError when terms contradict."""
 
     terms: tuple[Term, ...]
@@ -255,7 +265,11 @@ class Match:
         return Match(*self.terms, *other.terms)
 
     def __str__(self) -> str:
-        return ",".join(self._parts())
+        try:
+            return self._text
+        except AttributeError:
+            _keep_text(self, ",".join(self._parts()))
+            return self._text
 
     def _parts(self) -> list[str]:
         """The protocol's word stands behind the fields of conntrack, in place of the terms that it says."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import admission
 import selectors_of_queries as selectors
 import yaml
-from faults import Faults
+from api_faults import Faults
 from http_side import Http
 from kinds import CORE, Served, of_definition
 from refusals import Refused, already_exists, bad_request, conflict, expired, invalid

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 from refusals import Refused, bad_request, expired
 
 if TYPE_CHECKING:
+    from api_faults import Faults
     from apiserver import ApiServer
-    from faults import Faults
     from kinds import Served
 
 Data = dict[str, Any]

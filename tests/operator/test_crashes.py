@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scenario import Killed, Stage, faults, run
+from story import Killed, Stage, faults, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

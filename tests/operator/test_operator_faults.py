@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from judges import JUDGES
 from operator_faults import FAULTS
+from verdicts import JUDGES
 
 
 @pytest.mark.parametrize("judge", JUDGES, ids=lambda each: each.__name__)

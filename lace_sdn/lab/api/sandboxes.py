@@ -79,13 +79,13 @@ def _execute(lab: Lab, sandbox: Sandbox, command: str) -> str:
         "CNI_PATH": str(Path(lace_sdn.cni.__file__).parent),
         "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};"
         f"K8S_POD_INFRA_CONTAINER_ID={sandbox.container};K8S_POD_UID={sandbox.uid}",
+        lace_sdn.cni.SOCKET_VARIABLE: str(socket_of(lab, sandbox.node)),
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     }
     config = {
         "cniVersion": CNI_VERSION,
         "name": "lace-sdn",
         "type": "lace-sdn-cni",
-        "socket": str(socket_of(lab, sandbox.node)),
     }
     plugin = [sys.executable, "-I", "-S", lace_sdn.cni.__file__]
     done = subprocess.run(

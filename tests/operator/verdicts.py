@@ -6,8 +6,8 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from duel import Duel, act
-from scenario import faults
 from schedules import SCHEDULES, sentences
+from story import faults
 from test_crashes import lived
 
 if TYPE_CHECKING:

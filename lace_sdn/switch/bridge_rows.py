@@ -1,0 +1,131 @@
+"""The rows of our bridge, each read once, and again only when the database says that it changed: a node may have hundreds of pods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import ovs.db.idl
+
+from lace_sdn.pipeline.constants import LAST_POD_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+IFACE_ID: Final = "iface-id"
+
+
+@dataclass(frozen=True, slots=True)
+class PodInterface:
+    """An interface of our bridge that says which endpoint (``namespace/name``) it serves.
+
+    ``ofport``: None while ovs-vswitchd has not seen it, -1 when it could not be opened (``error`` then says why).
+    """
+
+    name: str
+    endpoint: str
+    ofport: int | None
+    error: str
+    external_ids: Mapping[str, str]
+
+    @property
+    def is_usable(self) -> bool:
+        return self.ofport is not None and 1 <= self.ofport <= LAST_POD_PORT
+
+    @property
+    def problem(self) -> str:
+        """What an operator should know; empty if nothing."""
+        if self.error or self.ofport == -1:
+            return f"interface {self.name} of {self.endpoint}: {self.error or 'it could not be opened'}; it has no port"
+        if self.ofport is not None and not self.is_usable:
+            return (
+                f"interface {self.name} of {self.endpoint}: ofport {self.ofport} is not in 1..{LAST_POD_PORT}; "
+                "another one has been asked for"
+            )
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceRow:
+    """``row`` and the ``port`` that it is of, as the IDL has them. ``asks_for``: its ``ofport_request``; ``pod``: None for others than pods'."""
+
+    row: Any
+    port: Any
+    name: str
+    ofport: int | None
+    asks_for: int | None
+    pod: PodInterface | None
+
+
+class NoticingIdl(ovs.db.idl.Idl):  # type: ignore[misc]
+    """Says which row changed: ``heard(table, uuid)``."""
+
+    heard: Callable[[str, Any], None] = staticmethod(lambda _table, _uuid: None)
+
+    def notify(self, _event: str, row: Any, _updates: Any = None) -> None:
+        """Called by the library for each row."""
+        self.heard(row._table.name, row.uuid)  # noqa: SLF001 - a row has no public way to say its table
+
+
+class BridgeRows:
+    """``refresh`` outside of transactions. ``version`` counts changes of what is here.
+
+    ``interfaces``: by name; ``pods``: those that carry ``external_ids:iface-id``, by name.
+    """
+
+    def __init__(self, idl: NoticingIdl, name: str) -> None:
+        self.bridge: Any = None
+        """The bridge's row, None if there is none."""
+        self.interfaces: Mapping[str, InterfaceRow] = {}
+        self.pods: tuple[PodInterface, ...] = ()
+        self.version = 0
+        self._idl = idl
+        self._name = name
+        self._read: dict[Any, InterfaceRow] = {}
+        self._changed: set[Any] = set()
+        self._is_other = True
+        idl.heard = self._note
+
+    def _note(self, table: str, uuid: Any) -> None:
+        if table == "Interface":
+            self._changed.add(uuid)
+        elif table in {"Bridge", "Port"}:
+            self._is_other = True
+
+    def refresh(self) -> None:
+        """Read what has changed since."""
+        if not self._changed and not self._is_other:
+            return
+        if self._is_other:
+            rows = self._idl.tables["Bridge"].rows.values()
+            self.bridge = next((row for row in rows if row.name == self._name), None)
+            ports = self.bridge.ports if self.bridge is not None else ()
+            members = [(row, port) for port in ports for row in port.interfaces]
+        else:
+            members = [(each.row, each.port) for each in self._read.values()]
+        self._read = {
+            row.uuid: self._read[row.uuid]
+            if row.uuid in self._read and row.uuid not in self._changed
+            else _interface(row, port)
+            for row, port in members
+        }
+        self._changed.clear()
+        self._is_other = False
+        self.interfaces = {each.name: each for each in self._read.values()}
+        pods = (each.pod for each in self._read.values() if each.pod)
+        self.pods = tuple(sorted(pods, key=lambda each: each.name))
+        self.version += 1
+
+    def free_ports(self) -> Iterator[int]:
+        """Numbers for pods' ports that nobody has or asks for, the smallest first."""
+        taken = {number for each in self.interfaces.values() for number in (each.ofport, each.asks_for)}
+        return (number for number in range(1, LAST_POD_PORT + 1) if number not in taken)
+
+
+def _interface(row: Any, port: Any) -> InterfaceRow:
+    ids = dict(row.external_ids)
+    ofport, asks_for = next(iter(row.ofport), None), next(iter(row.ofport_request), None)
+    pod = None
+    if IFACE_ID in ids:
+        pod = PodInterface(row.name, ids[IFACE_ID], ofport, next(iter(row.error), ""), ids)
+    return InterfaceRow(row, port, row.name, ofport, asks_for, pod)
