@@ -97,6 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _disturb(self, faults: Faults) -> None:
+        if faults.status or faults.refuse:
+            self.server.its.requests[self.headers.get("User-Agent", ""), "disturbed", "", ""] += 1
         if faults.refuse:
             raise _Broken
         while faults.hang:
@@ -239,10 +241,11 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(text or b"{}")
             if asked.pop("expire", False):
                 its.storage.expire()
-            if asked.pop("break", False):
-                its.break_connections()
+            breaks = asked.pop("break", False)
             its.faults.set(**asked)
             self._send_json(200, {})
+            if breaks:
+                its.break_connections()
         elif path == "/fake/requests":
             self._send_json(200, {"requests": [[*key, count] for key, count in sorted(its.requests.items())]})
         else:

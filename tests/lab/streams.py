@@ -22,12 +22,13 @@ INTERVAL = 0.01
 
 @dataclass
 class End:
-    """One end of a stream: where it sends to, and when it received (time.time(), seconds)."""
+    """One end of a stream: where it sends to, how often it did, and when it received (time.time(), seconds)."""
 
     name: str
     sock: socket.socket
     peer: tuple[str, int] | None = None
     arrivals: list[float] = field(default_factory=list)
+    sent: int = 0
 
     def send(self) -> None:
         with contextlib.suppress(OSError):
@@ -35,6 +36,7 @@ class End:
                 self.sock.send(b"tick")
             else:
                 self.sock.sendto(b"tick", self.peer)
+            self.sent += 1
 
     def receive(self) -> None:
         with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "book"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "lab"))
 
 from api_process import ApiProcess
 

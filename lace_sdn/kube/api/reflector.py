@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 # Seconds.
 WATCH_LEAST, WATCH_MOST = 240.0, 480.0
-RETRY_FIRST, RETRY_LAST = 0.2, 4.0
+RETRY_FIRST, RETRY_LAST = 0.2, 3.0
 """The last one bounds how long after an outage a node is behind, and how often it asks meanwhile."""
 ENDED_LAST: Final = 1.0
 """After watches that the server ended as it may: asking again is cheap."""
