@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+def pytest_collection_finish() -> None:
+    """The tests fork and run threads: eventlet, which makes neither safe, stays in processes of its own."""
+    if "eventlet" in sys.modules:
+        raise pytest.UsageError(
+            "a test module imports eventlet (by ovs, os_ken's hub or lace_sdn.switch.patched): use a process of its own"
+        )
+
+
 @pytest.fixture(scope="session")
 def dummy_switches() -> Iterator[Callable[[], DummySwitch]]:
     """A factory of running switches of one's own; all end with the session."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from lace_sdn.controller.attaching import LinkKind, Links, Sandbox, Switch, WorldView
     from lace_sdn.model.objects import Address, Network, Prefix
-    from lace_sdn.switch.ovsdb import PodInterface
+    from lace_sdn.switch.pod_interface import PodInterface
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lace_sdn.kube.api.client import Api
     from lace_sdn.model.objects import Address, Network, Prefix
     from lace_sdn.policy.refusal import Refusal
-    from lace_sdn.switch.ovsdb import PodInterface
+    from lace_sdn.switch.pod_interface import PodInterface
     from lace_sdn.switch.pod_ports import PodPort
 
 Data = dict[str, Any]

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from lace_sdn.controller.attaching import LinkKind
     from lace_sdn.controller.node_loop import NodeLoop
     from lace_sdn.controller.world import World
-    from lace_sdn.switch.ovsdb import OvsdbNode, PodInterface
+    from lace_sdn.switch.ovsdb import OvsdbNode
+    from lace_sdn.switch.pod_interface import PodInterface
     from lace_sdn.switch.pod_ports import PodPort
 
 log = logging.getLogger(__name__)

@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import ovs.db.idl
 
 from lace_sdn.pipeline.constants import LAST_POD_PORT
+from lace_sdn.switch.pod_interface import IFACE_ID, PodInterface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-IFACE_ID: Final = "iface-id"
-
-
-@dataclass(frozen=True, slots=True)
-class PodInterface:
-    """An interface of our bridge that says which endpoint (``namespace/name``) it serves.
-
-    ``ofport``: None while ovs-vswitchd has not seen it, -1 when it could not be opened (``error`` then says why).
-    """
-
-    name: str
-    endpoint: str
-    ofport: int | None
-    error: str
-    external_ids: Mapping[str, str]
-
-    @property
-    def is_usable(self) -> bool:
-        return self.ofport is not None and 1 <= self.ofport <= LAST_POD_PORT
-
-    @property
-    def problem(self) -> str:
-        """What an operator should know; empty if nothing."""
-        if self.error or self.ofport == -1:
-            return f"interface {self.name} of {self.endpoint}: {self.error or 'it could not be opened'}; it has no port"
-        if self.ofport is not None and not self.is_usable:
-            return (
-                f"interface {self.name} of {self.endpoint}: ofport {self.ofport} is not in 1..{LAST_POD_PORT}; "
-                "another one has been asked for"
-            )
-        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import eventlet
 import ovs.db.idl
 import ovs.poller
 
-from lace_sdn.switch.bridge_rows import BridgeRows, NoticingIdl, PodInterface
+from lace_sdn.switch.bridge_rows import BridgeRows, NoticingIdl
 from lace_sdn.switch.ovsdb_plan import BridgePlan, OvsdbSettings, PortMap, datapath_id, port_map
 from lace_sdn.switch.ovsdb_schema import SCHEMA
 from lace_sdn.switch.permitted import permitted_targets
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-__all__ = ["OvsdbNode", "OvsdbSettings", "PodInterface", "PortMap", "datapath_id"]
+__all__ = ["OvsdbNode", "OvsdbSettings", "PortMap", "datapath_id"]
 
 _LOG = logging.getLogger(__name__)
 

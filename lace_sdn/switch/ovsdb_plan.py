@@ -20,7 +20,8 @@ from lace_sdn.switch.contract import REFUSALS_A_SECOND
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lace_sdn.switch.bridge_rows import BridgeRows, PodInterface
+    from lace_sdn.switch.bridge_rows import BridgeRows
+    from lace_sdn.switch.pod_interface import PodInterface
 
 TUNNEL_INTERFACE: Final = "lace-geneve"
 POD_UID: Final = "pod-uid"

@@ -6,8 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from lace_sdn.switch.bridge_rows import IFACE_ID
 from lace_sdn.switch.ovsdb_plan import POD_UID, new_port
+from lace_sdn.switch.pod_interface import IFACE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import itertools
 import selectors
@@ -22,10 +23,14 @@ INTERVAL = 0.01
 
 @dataclass
 class End:
-    """One end of a stream: where it sends to, how often it did, and when it received (time.time(), seconds)."""
+    """One end of a stream: where it sends to, how often it did, and when it received (time.time(), seconds).
+
+    ``rounds``: when all ends sent, a list that they share.
+    """
 
     name: str
     sock: socket.socket
+    rounds: list[float]
     peer: tuple[str, int] | None = None
     arrivals: list[float] = field(default_factory=list)
     sent: int = 0
@@ -44,9 +49,10 @@ class End:
                 self.arrivals.append(time.time())
 
     def largest_gap(self, first: float, last: float) -> float:
-        """Seconds without any arrival, at most, between two times."""
+        """Seconds without any arrival, at most, between two times; those in which this process itself could not run and send do not count."""
         moments = [first, *(each for each in self.arrivals if first <= each <= last), last]
-        return max(later - earlier for earlier, later in itertools.pairwise(moments))
+        sent = [bisect.bisect(self.rounds, moment) for moment in moments]
+        return INTERVAL * max(later - earlier for earlier, later in itertools.pairwise(sent))
 
 
 class Streams:
@@ -54,6 +60,7 @@ class Streams:
 
     def __init__(self) -> None:
         self.ends: dict[str, End] = {}
+        self._rounds: list[float] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._listening: list[socket.socket] = []
@@ -85,7 +92,7 @@ class Streams:
     def _add(self, name: str, socks: list[socket.socket], peers: list[tuple[str, int] | None]) -> None:
         for side, sock, peer in zip(("client", "server"), socks, peers, strict=True):
             sock.setblocking(False)
-            end = End(f"{name}.{side}", sock, peer)
+            end = End(f"{name}.{side}", sock, self._rounds, peer)
             self.ends[end.name] = end
 
     def __enter__(self) -> Self:
@@ -107,6 +114,7 @@ class Streams:
                 for key, _ in selector.select(max(0.0, due - time.monotonic())):
                     key.data.receive()
                 if time.monotonic() >= due:
+                    self._rounds.append(time.time())
                     for end in self.ends.values():
                         end.send()
                     due = max(due + INTERVAL, time.monotonic())

@@ -80,7 +80,7 @@ class Traffic(Streams):
         with netns.inside(source[0]):
             here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         here.setblocking(False)
-        self.ends[f"knock {port}"] = End(f"knock {port}", here, (destination[1], port))
+        self.ends[f"knock {port}"] = End(f"knock {port}", here, self._rounds, (destination[1], port))
         heard = self.ends[f"heard {port}"] = Silent(f"heard {port}", there)
         return heard
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lace_sdn.switch.bridge_rows import PodInterface
 from lace_sdn.switch.ovsdb_plan import datapath_id, port_map
 from lace_sdn.switch.permitted import permitted_targets
+from lace_sdn.switch.pod_interface import PodInterface
 
 if TYPE_CHECKING:
     from pathlib import Path
