@@ -25,13 +25,17 @@ SECONDS = st.sampled_from([0.0, 0.0, 1.0, 4.0, 9.0, 11.0, 16.0])
 
 
 class Leases:
-    """One Lease, with versions. ``fate``: of the next requests; ``before_write``: what happens between a look and the write after it."""
+    """One Lease, with versions. ``fate`` and ``slowness`` (seconds until the answer): of the next requests.
+
+    ``before_write`` happens between a look and the write after it, ``before_answer`` between a write and its answer.
+    """
 
     def __init__(self, wait: Callable[[float], None]) -> None:
         self.lease: Data | None = None
         self.version = 0
         self.fate = "well"
         self.before_write: Callable[[], None] = lambda: None
+        self.before_answer: Callable[[], None] = lambda: None
         self.slowness = 0.0
         self._wait = wait
 
@@ -40,11 +44,11 @@ class Leases:
         if self.lease is None:
             raise ApiError(404, "NotFound", name)
         found = copy.deepcopy(self.lease)
-        self._meanwhile()
+        self._meanwhile("before_write")
         return found
 
     def create(self, _resource: Any, body: Data) -> Data:
-        self._meanwhile()
+        self._meanwhile("before_write")
         self._ask()
         if self.lease is not None:
             raise ApiError(409, "AlreadyExists", "")
@@ -60,20 +64,29 @@ class Leases:
         if self.fate == "not asked":
             raise ApiUnreachable("down")
 
-    def _meanwhile(self) -> None:
-        happens, self.before_write = self.before_write, lambda: None
-        fate, slowness = self.fate, self.slowness
+    def _meanwhile(self, when: str) -> None:
+        """Once, and with all well for whoever else asks."""
+        happens = getattr(self, when)
+        kept = self.fate, self.slowness, self.before_write, self.before_answer
+        self.well()
         happens()
-        self.fate, self.slowness = fate, slowness
+        self.fate, self.slowness, self.before_write, self.before_answer = kept
+        setattr(self, when, lambda: None)
+
+    def well(self) -> None:
+        self.fate, self.slowness = "well", 0.0
+        self.before_write = self.before_answer = lambda: None
 
     def _written(self, body: Data) -> Data:
         self.version += 1
         self.lease = copy.deepcopy(body)
         self.lease["metadata"]["resourceVersion"] = str(self.version)
+        made = copy.deepcopy(self.lease)
+        self._meanwhile("before_answer")
         self._wait(self.slowness)
         if self.fate == "answer lost":
             raise ApiUnreachable("broken off")
-        return copy.deepcopy(self.lease)
+        return made
 
 
 class Candidate:
@@ -103,19 +116,29 @@ class Elections(RuleBasedStateMachine):
     def time_goes_on(self, seconds: float) -> None:
         self._wait(seconds)
 
-    @rule(who=WHO, fate=FATES, slowness=SECONDS, between=SECONDS, other_too=st.booleans())
-    def turn(self, who: int, fate: str, slowness: float, between: float, other_too: bool) -> None:
-        """``between``: seconds from the look to the write; the other one may have its turn then."""
+    @rule(who=WHO)
+    def turn(self, who: int) -> None:
+        self.both[who].turn()
+
+    @rule(
+        who=WHO, fate=FATES, slowness=SECONDS, between=SECONDS, others=st.tuples(st.booleans(), st.booleans())
+    )
+    def bad_turn(
+        self, who: int, fate: str, slowness: float, between: float, others: tuple[bool, bool]
+    ) -> None:
+        """``between``: seconds from the look to the write; ``others``: whether the other one has its turn then, and before the answer."""
+        other = self.both[1 - who]
 
         def meanwhile() -> None:
             self._wait(between)
-            if other_too:
-                self.leases.fate, self.leases.slowness = "well", 0.0
-                self.both[1 - who].turn()
+            if others[0]:
+                other.turn()
 
         self.leases.fate, self.leases.slowness, self.leases.before_write = fate, slowness, meanwhile
+        if others[1]:
+            self.leases.before_answer = other.turn
         self.both[who].turn()
-        self.leases.fate, self.leases.slowness, self.leases.before_write = "well", 0.0, lambda: None
+        self.leases.well()
 
     @rule(who=WHO, fate=FATES)
     def leave(self, who: int, fate: str) -> None:
@@ -125,7 +148,7 @@ class Elections(RuleBasedStateMachine):
         self.leases.fate = fate
         its = self.both[who]
         its.elector.run(stop, lambda _leading: None, lambda: its.calls.append("end"))
-        self.leases.fate = "well"
+        self.leases.well()
         self._begin_and_end(its)
         assert not its.elector.leading.has_begun
         self.born += 1
@@ -154,5 +177,20 @@ class Elections(RuleBasedStateMachine):
         assert sum(each.leads() for each in self.both) == 1
 
 
-Elections.TestCase.settings = settings(max_examples=200, stateful_step_count=20, deadline=None)
+Elections.TestCase.settings = settings(max_examples=300, stateful_step_count=20, deadline=None)
 test_any_election = Elections.TestCase
+
+
+def test_a_slow_answer_does_not_lengthen_a_lease() -> None:
+    """The other one saw the write when it was done; the time counts from before the request."""
+    state = Elections()
+    one, other = state.both
+    state.leases.slowness, state.leases.before_answer = 9.0, other.turn
+    one.turn()
+    state.leases.well()
+    assert one.leads()
+    state.time_goes_on(1.0)
+    assert not one.leads()
+    state.time_goes_on(5.0)
+    other.turn()
+    assert other.leads()

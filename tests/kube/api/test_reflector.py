@@ -10,7 +10,7 @@ import pytest
 
 from lace_sdn.kube.api import client
 from lace_sdn.kube.api.reflector import RETRY_FIRST, RETRY_LAST, Reflector
-from lace_sdn.kube.api.resources import Resource
+from lace_sdn.kube.api.resources import NODES, Resource
 from lace_sdn.kube.api.store import Store
 
 if TYPE_CHECKING:
@@ -26,21 +26,31 @@ WITHIN = 10.0
 
 
 class Watching:
-    """A reflector in a thread of its own, what its store told, and how long it paused (a hundredth of it is waited)."""
+    """A reflector in a thread of its own, what its store told, the versions that it watched from, and how long it paused.
+
+    A hundredth of that is waited.
+    """
 
     def __init__(self, api: Api) -> None:
         self.api = api
         self.told: list[tuple[str, Any, Any]] = []
         self.pauses: list[float] = []
+        self.asked: list[str] = []
         self.stop = threading.Event()
         self.store: Store[str] = Store(lambda body: body["data"]["value"])
         self.store.on_change = lambda key, old, new: self.told.append((key[1], old, new))
+        self._watch = api.watch
+        api.watch = self._noted  # type: ignore[method-assign]
         self.reflector = Reflector(api, CONFIG_MAPS, self.store, pause=self._pause, draw=lambda: 1.0)
         self.thread = threading.Thread(target=self.reflector.run, args=(self.stop,), daemon=True)
 
     def _pause(self, stop: threading.Event, seconds: float) -> bool:
         self.pauses.append(seconds)
         return stop.wait(seconds / 100)
+
+    def _noted(self, *resources: Any, **options: Any) -> Iterator[Any]:
+        self.asked.append(options["resource_version"])
+        return self._watch(*resources, **options)
 
     def named(self) -> dict[str, str]:
         return {name: value for (_, name), value in self.store.items()}
@@ -236,16 +246,32 @@ def test_a_server_that_refuses_is_asked_ever_more_seldom(server: ApiServer, star
     assert started.reflector.trouble.startswith("500 InternalError")
 
 
-def test_after_an_outage_the_first_pause_is_short_again(server: ApiServer, started: Watching) -> None:
+def test_after_an_event_the_first_pause_is_short_again(server: ApiServer, started: Watching) -> None:
     server.faults.set(status=500)
     server.break_connections()
     eventually(lambda: len(started.pauses) >= 6)
+    started.pauses.clear()
     server.faults.set(watch_seconds=0.05)
     through_storage(server, a="2")
     started.becomes(a="2", b="1")
-    started.pauses.clear()
-    eventually(lambda: started.pauses)
-    assert started.pauses[0] <= 1.0
+    eventually(lambda: RETRY_FIRST in started.pauses)
+
+
+def test_a_watch_goes_on_from_the_last_event(server: ApiServer, started: Watching) -> None:
+    through_storage(server, a="2")
+    started.becomes(a="2", b="1")
+    heard = str(server.storage.version)
+    server.break_connections()
+    eventually(lambda: started.asked[-1] == heard)
+
+
+def test_a_watch_goes_on_from_the_last_bookmark(server: ApiServer, started: Watching) -> None:
+    """What changes elsewhere makes versions old, too."""
+    server.bookmarks = 0.05
+    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}
+    heard = started.api.create(NODES, body)["metadata"]["resourceVersion"]
+    server.faults.set(watch_seconds=0.5)
+    eventually(lambda: started.asked[-1] == heard)
 
 
 def test_a_server_that_ends_every_watch_is_asked_about_once_a_second(
