@@ -6,6 +6,7 @@ too, and its defaults are filled in here.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -13,7 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError, validators
 
 from lace_sdn.kube.cel import violations
 from lace_sdn.kube.core_schemas import CORE_KINDS, METADATA, Schema
@@ -22,8 +23,6 @@ from lace_sdn.kube.problems import Finding, Path, any_of, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from jsonschema.exceptions import ValidationError
 
 GROUP_VERSION = "lace-cni.io/v1alpha1"
 RECORDS = frozenset({"NetworkKey", "NodeState", "ServiceMembership"})
@@ -47,6 +46,17 @@ _EXPECTED_TYPES = {
     "number": "a number",
     "null": "null",
 }
+
+
+def _pattern(_validator: object, pattern: str, value: object, _schema: object) -> Iterator[ValidationError]:
+    """``$`` is the end of the text, as Kubernetes reads it (RE2); for Python alone it would also be before a last line break."""
+    if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+Validator: type[Draft202012Validator] = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": _pattern}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +94,7 @@ def kinds() -> Mapping[tuple[str, str], Kind]:
     """(apiVersion, kind) -> Kind, of everything that a manifest may hold."""
     found = {}
     for (api_version, name), (is_namespaced, schema) in {**CORE_KINDS, **LAB_KINDS}.items():
-        found[api_version, name] = Kind(
-            api_version, name, is_namespaced, schema, Draft202012Validator(schema)
-        )
+        found[api_version, name] = Kind(api_version, name, is_namespaced, schema, Validator(schema))
     for definition in custom_resource_definitions():
         kind = _custom_kind(definition["spec"])
         found[kind.api_version, kind.name] = kind
@@ -111,7 +119,7 @@ def _custom_kind(spec: dict[str, Any]) -> Kind:
         spec["names"]["kind"],
         spec["scope"] == "Namespaced",
         schema,
-        Draft202012Validator(schema),
+        Validator(schema),
         version["schema"]["openAPIV3Schema"],
     )
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from ipaddress import ip_address, ip_network
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
 from refusals import Refused, bad_request, invalid, not_found
 
 from lace_sdn.kube.cel import violations
+from lace_sdn.kube.schemas import Validator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,14 +34,15 @@ _NODE_PORTS = range(30_000, 32_768)
 
 
 def prune(schema: Data, value: Any, path: str, unknown: list[str]) -> Any:
-    """Without the fields that the schema does not know, whose paths are collected."""
+    """Without the fields that the schema does not know, whose paths are collected, and those that are null and must not be."""
     if isinstance(value, dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
         properties, more = schema.get("properties", {}), schema.get("additionalProperties")
         kept = {}
         for name, part in value.items():
             where = f"{path}.{name}" if path else name
             if name in properties:
-                kept[name] = prune(properties[name], part, where, unknown)
+                if part is not None or properties[name].get("nullable"):
+                    kept[name] = prune(properties[name], part, where, unknown)
             elif isinstance(more, dict):
                 kept[name] = prune(more, part, where, unknown)
             else:
@@ -82,7 +84,7 @@ def custom(served: Served, body: Data, *, strict: bool) -> Data:
 def check_custom(served: Served, body: Data, old: Data | None) -> None:
     """Raises Refused 422 with all causes."""
     assert served.schema is not None
-    causes = [*_schema_causes(served.schema, body)]
+    causes = [*_schema_causes(served.schema, body), *_twice(served.schema, body)]
     if not causes:
         causes += [
             ("FieldValueInvalid", f"Invalid value: {each.message}", _path(each.path))
@@ -94,7 +96,7 @@ def check_custom(served: Served, body: Data, old: Data | None) -> None:
 
 def _schema_causes(schema: Data, body: Data) -> Iterator[Cause]:
     for error in sorted(
-        Draft202012Validator(schema).iter_errors(body), key=lambda each: list(map(str, each.absolute_path))
+        Validator(schema).iter_errors(body), key=lambda each: list(map(str, each.absolute_path))
     ):
         path = list(error.absolute_path)
         if error.validator == "required":
@@ -103,6 +105,24 @@ def _schema_causes(schema: Data, body: Data) -> Iterator[Cause]:
         else:
             reason = _REASONS.get(str(error.validator), "FieldValueInvalid")
             yield (reason, f"Invalid value: {error.message}", _path(tuple(path)))
+
+
+def _twice(schema: Data, value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Cause]:
+    """Items of lists of type set or map that are there before."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _twice(schema.get("properties", {}).get(name, {}), part, (*path, name))
+    if not isinstance(value, list):
+        return
+    keys = schema.get("x-kubernetes-list-map-keys", ())
+    seen = []
+    for at, item in enumerate(value):
+        yield from _twice(schema.get("items", {}), item, (*path, at))
+        if schema.get("x-kubernetes-list-type") in ("set", "map"):
+            its = {key: item.get(key) for key in keys} if keys and isinstance(item, dict) else item
+            if its in seen:
+                yield ("FieldValueDuplicate", f"Duplicate value: {json.dumps(its)}", _path((*path, at)))
+            seen.append(its)
 
 
 def _path(steps: Any) -> str:

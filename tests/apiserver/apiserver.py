@@ -301,6 +301,8 @@ class ApiServer:
                 raise bad_request(
                     "the namespace of the provided object does not match the namespace sent on the request"
                 )
+        else:
+            metadata.pop("namespace", None)
         metadata.pop("managedFields", None)
         return {**body, "metadata": metadata}
 

@@ -156,9 +156,9 @@ class Storage:
         """Forget all versions but the present one: whoever watches must list again."""
         with self.lock:
             self.version += 1
-            for resource in {*self.logs, *self.objects}:
-                self.logs[resource] = []
-                self.compacted[resource] = self.version
+            self.logs.clear()
+            # Of resources too that nobody has asked for yet.
+            self.compacted = defaultdict(lambda at=self.version: at)
             self.changed.notify_all()
 
     def _store(self, resource: Id, kind: str, body: Data, old: Data | None) -> Data:

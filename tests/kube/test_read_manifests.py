@@ -89,6 +89,12 @@ def test_defaults_of_the_schema_are_filled_in() -> None:
     assert lengths == [24, 64]
 
 
+def test_a_name_does_not_end_with_a_line_break() -> None:
+    """Kubernetes reads the pattern of a name as one of the whole text."""
+    (problem,) = parse('apiVersion: v1\nkind: Namespace\nmetadata: {name: "shop\\n"}\n', "a.yaml").problems
+    assert (problem.field, problem.found) == ("metadata.name", '"shop\n" is malformed')
+
+
 def test_unknown_fields_of_core_kinds_are_fine() -> None:
     """They are Kubernetes' own, and checked there."""
     text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {nodeName: n, dnsPolicy: Default, volumes: []}\n"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 import urllib3
+import yaml
 from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
 
@@ -127,7 +128,7 @@ class Api:
                 config.load_incluster_config(client_configuration=found)
             else:
                 config.load_kube_config(str(kubeconfig), client_configuration=found, persist_config=False)
-        except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError) as error:
             where = str(kubeconfig) if kubeconfig else "this pod's service account"
             raise ApiUnreachable(f"{where} does not say how to reach the API server: {error}") from None
         if server:
@@ -168,6 +169,8 @@ class Api:
         query = {"limit": str(PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
         while True:
             page = self._ask("GET", resource.path(namespace), query)
+            if not _version(page):
+                raise ApiUnreachable(f"{self.server} answers with a list without a version: {page!r:.100}")
             page["items"] = [self._named(each, resource) for each in page.get("items") or ()]
             yield page
             token = page["metadata"].get("continue")
@@ -245,7 +248,9 @@ class Api:
             for line in _lines(response):
                 event = _parsed(line, self.server)
                 if event.get("type") == "ERROR":
-                    raise ApiError.of(event["object"])
+                    raise ApiError.of(event.get("object") or {})
+                if not _version(event.get("object")):
+                    raise ApiUnreachable(f"{self.server} tells of no object: {line[:100]!r}")
                 yield event
 
     def _ask(
@@ -283,6 +288,10 @@ class Api:
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiUnreachable(f"{self.server} does not answer: {_why(error)}") from None
+        except config.ConfigException as error:
+            raise ApiUnreachable(
+                f"{self.server} cannot be asked, who we are is not to be read: {error}"
+            ) from None
         try:
             _check(response, self.server)
             yield response
@@ -338,6 +347,12 @@ def _parsed(text: bytes, server: str) -> Data:
     if not isinstance(found, dict):
         raise ApiUnreachable(f"{server} answers with what is no object: {text[:100]!r}")
     return found
+
+
+def _version(body: Any) -> str:
+    """Of an object or a list; "" for what is neither."""
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    return str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
 
 
 def _be_patient(response: urllib3.BaseHTTPResponse, seconds: float) -> None:

@@ -61,6 +61,8 @@ class Events:
         except ApiError as error:
             if not error.is_already_exists:
                 log.warning("an Event is not written: %s", error)
+                if error.status == 429 or error.status >= 500:
+                    del self._said[key]
                 return False
         except ApiUnreachable as error:
             log.warning("an Event is not written: %s", error)
@@ -79,7 +81,9 @@ class Events:
     def _body(self, regarding: Mapping[str, Any], kind: str, reason: str, action: str, note: str) -> Any:
         when = datetime.now(UTC)
         text = f"{regarding.get('uid', '')}/{reason}/{note}/{when:%Y%m%d%H}"
-        name = f"{str(regarding['name'])[:200]}.{blake2b(text.encode(), digest_size=8).hexdigest()}"
+        name = (
+            f"{str(regarding['name'])[:200].rstrip('-.')}.{blake2b(text.encode(), digest_size=8).hexdigest()}"
+        )
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,

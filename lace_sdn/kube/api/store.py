@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Key = tuple[str, str]
 """Namespace ("" for kinds without) and name."""
+
+REMEMBERED: Final = 10_000
+"""Removals of which the version is known: no answer is later than so many of them."""
 
 
 class Store(Generic[T]):
@@ -30,6 +33,7 @@ class Store(Generic[T]):
         self._values: dict[Key, T] = {}
         self._versions: dict[Key, int] = {}
         self._removed: dict[Key, int] = {}
+        self._listed_at = 0
         self._failed: set[Key] = set()
         self.on_change: Callable[[Key, T | None, T | None], None] = lambda _key, _old, _new: None
         self.version = 0
@@ -59,23 +63,28 @@ class Store(Generic[T]):
         """An object as it is now; ignored if a later state of it, or its removal, is known already."""
         with self._lock:
             key, version = key_of(body), _version_of(body)
-            if version and version < max(self._versions.get(key, 0), self._removed.get(key, 0)):
-                return
-            self._set(key, version, self._transformed(key, body))
+            if not version or version >= self._least(key):
+                self._set(key, version, self._transformed(key, body))
 
     def remove(self, body: dict[str, Any]) -> None:
         """An object as it was at its end; ignored if there is a later one of its name."""
         with self._lock:
             key, version = key_of(body), _version_of(body)
-            if version and version < self._versions.get(key, 0):
+            known = self._versions.get(key, 0)
+            if version and version < known:
                 return
             self._set(key, 0, None)
-            self._removed[key] = version
+            if at := max(version, known, self._removed.pop(key, 0)):
+                self._removed[key] = at
+            if len(self._removed) > REMEMBERED:
+                del self._removed[next(iter(self._removed))]
 
     def replace(self, bodies: Iterable[dict[str, Any]], version: str = "") -> None:
         """Exactly these, as a list of ``version`` says; what is newer than that list stays as it is."""
         with self._lock:
             listed_at = _number(version)
+            self._listed_at = 0
+            self._removed = {key: at for key, at in self._removed.items() if at > listed_at > 0}
             seen = set()
             for body in bodies:
                 seen.add(key_of(body))
@@ -83,8 +92,13 @@ class Store(Generic[T]):
             for key in [key for key in (*self._values, *self._versions) if key not in seen]:
                 if not listed_at or self._versions.get(key, 0) <= listed_at:
                     self._set(key, 0, None)
-            self._removed = {key: at for key, at in self._removed.items() if at > listed_at > 0}
+            self._listed_at = listed_at
             self.is_synced = True
+
+    def _least(self, key: Key) -> int:
+        """The version that a state must have to be none of before. Of what is not there, all up to its end or the last list is."""
+        known = self._versions.get(key)
+        return known if known is not None else max(self._removed.get(key, 0), self._listed_at) + 1
 
     def _set(self, key: Key, version: int, new: T | None) -> None:
         old = self._values.get(key)
