@@ -1,12 +1,4 @@
-"""Scenarios of the book for a real cluster: which of them it can run, their objects with pods that answer, what to probe, and whether it is as written.
-
-book.py names                                   one a line; with --all also the others, and why not
-book.py namespaces NAME                         the Namespaces alone, which must be there first
-book.py manifests NAME --image IMAGE --node node1=worker-1 ...
-book.py sources NAME                            pods that start connections, NAMESPACE NAME a line
-book.py asked NAME NAMESPACE/POD ENDPOINTS      what probe.py is asked in that pod; ENDPOINTS: JSON of all NetworkEndpoints
-book.py judge NAME FOLDER                       FOLDER/NAMESPACE.POD.json: what probe.py answered there
-"""
+"""Scenarios of the book for a real cluster: which of them it can run, their objects with pods that answer, what to probe, and whether it is as written."""
 
 from __future__ import annotations
 
@@ -49,6 +41,14 @@ GIVEN = {
     "Service",
 }
 """Kinds that are applied. A cluster has Nodes itself."""
+USAGE = """
+book.py names                                   one a line; with --all also the others, and why not
+book.py namespaces NAME                         the Namespaces alone, which must be there first
+book.py manifests NAME --image IMAGE --node node1=worker-1 ...
+book.py sources NAME                            pods that start connections, NAMESPACE NAME a line
+book.py asked NAME NAMESPACE/POD ENDPOINTS      what probe.py is asked in that pod; ENDPOINTS: JSON of all NetworkEndpoints
+book.py judge NAME FOLDER                       FOLDER/NAMESPACE.POD.json: what probe.py answered there
+"""
 ATTEMPTS = 8
 """At a Service that several pods answer for."""
 

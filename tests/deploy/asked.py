@@ -76,7 +76,10 @@ def by_operator() -> set[tuple[str, str, str]]:
     found = calls(["operator/*.py", "kube/api/elector.py", "kube/api/events.py"])
     variables: dict[Call, Iterable[Resource]] = {
         Call("get", "resource", ""): (),  # Writer._read: its callers are found
-        Call("list", "resource", ""): (resources.ALLOCATIONS, resources.NETWORK_ENDPOINTS),  # Writer._is_carried
+        Call("list", "resource", ""): (
+            resources.ALLOCATIONS,
+            resources.NETWORK_ENDPOINTS,
+        ),  # Writer._is_carried
         Call("patch", "resource", "status"): reporter.REPORTED.values(),
     }
     return _asked(found, variables) | _watched(stores.WATCHED)

@@ -49,7 +49,9 @@ def test_what_neither_needs_is_not_allowed(agent: str, verb: str, group: str, re
 
 
 def test_nothing_is_allowed_by_stars() -> None:
-    assert "*" not in {part for agent in (OPERATOR, CONTROLLER) for each in permissions(agent) for part in each}
+    assert "*" not in {
+        part for agent in (OPERATOR, CONTROLLER) for each in permissions(agent) for part in each
+    }
 
 
 def test_the_lease_is_the_operator_s_in_its_own_namespace_alone() -> None:
