@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Data = dict[str, Any]
 
@@ -79,12 +79,17 @@ class Container:
 
     @property
     def words(self) -> list[str]:
-        """Its command line as the kubelet starts it (Kubernetes: "Define Environment Variables for a Container")."""
+        """Its command line as the kubelet starts it."""
+        return self.words_with({})
+
+    def words_with(self, others: Mapping[str, str]) -> list[str]:
+        """With other values of the environment (Kubernetes: "Define Environment Variables for a Container")."""
         known = settings() if "envFrom" in self.spec else {}
         known |= {
             each["name"]: _OF_PODS[each["valueFrom"]["fieldRef"]["fieldPath"]]
             for each in self.spec.get("env", ())
         }
+        known |= others
         words = [*self.spec["command"], *self.spec.get("args", ())]
         return [re.sub(r"\$\((\w+)\)", lambda found: known[found[1]], word) for word in words]
 

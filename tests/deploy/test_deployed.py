@@ -166,7 +166,9 @@ def test_the_plugin_asks_where_the_controller_listens() -> None:
 
 
 def test_the_host_follows_the_plan_that_the_controller_writes() -> None:
-    assert option("host", "plan") == f"{option('controller', 'hosts')}/node-1/host.json"
+    folder = f"{option('controller', 'hosts')}/node-1"
+    assert option("host", "plan") == f"{folder}/host.json"
+    assert CONTAINERS["make-folder"].words == ["mkdir", "-p", folder]
 
 
 def test_open_vswitch_is_asked_in_its_run_directory_as_it_calls_it_itself() -> None:
