@@ -42,12 +42,10 @@ GIVEN = {
 }
 """Kinds that are applied. A cluster has Nodes itself."""
 USAGE = """
-book.py names                                   one a line; with --all also the others, and why not
-book.py namespaces NAME                         the Namespaces alone, which must be there first
-book.py manifests NAME --image IMAGE --node node1=worker-1 ...
-book.py sources NAME                            pods that start connections, NAMESPACE NAME a line
-book.py asked NAME NAMESPACE/POD ENDPOINTS      what probe.py is asked in that pod; ENDPOINTS: JSON of all NetworkEndpoints
-book.py judge NAME FOLDER                       FOLDER/NAMESPACE.POD.json: what probe.py answered there
+book.py names                  scenarios that a cluster can run, one a line; with --all also the others, and why not
+book.py prepare NAME FOLDER    writes namespaces.yaml, objects.yaml, and sources: pods that start connections, NAMESPACE NAME a line
+book.py ask NAME FOLDER        reads endpoints.json, all NetworkEndpoints; writes NAMESPACE.POD.asked: what probe.py is asked there
+book.py judge NAME FOLDER      reads NAMESPACE.POD.said: what probe.py answered there
 """
 ATTEMPTS = 8
 """At a Service that several pods answer for."""
@@ -159,7 +157,13 @@ class Scenario:
             meant = self.expected[each]
             if not _is_as_meant(each, meant, said):
                 by = f" by {' '.join(sorted(meant.backends))}" if meant.backends else ""
-                yield f"{each}: expected {meant.outcome}{by}, found {', '.join(said)}"
+                yield f"{_written(each)}: expected {meant.outcome}{by}, found {', '.join(said)}"
+
+
+def _written(connection: Connection) -> str:
+    """As a line of ``reachability.txt``."""
+    probe = probe_name(connection.protocol, connection.port)
+    return f"{connection.source} -> {connection.destination} {probe} v{connection.family}"
 
 
 def _is_to_service(connection: Connection) -> bool:
@@ -224,40 +228,41 @@ def main(words: list[str]) -> int:
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("names").add_argument("--all", action="store_true")
-    for verb in ("namespaces", "manifests", "sources", "asked", "judge"):
+    for verb in ("prepare", "ask", "judge"):
         verbs.add_parser(verb).add_argument("name")
-    verbs.choices["manifests"].add_argument("--image", required=True)
-    verbs.choices["manifests"].add_argument("--node", action="append", default=[], metavar="NAME=NODE")
-    verbs.choices["asked"].add_argument("source")
-    verbs.choices["asked"].add_argument("endpoints", type=Path)
-    verbs.choices["judge"].add_argument("folder", type=Path)
+        verbs.choices[verb].add_argument("folder", type=Path)
+    verbs.choices["prepare"].add_argument("--image", required=True)
+    verbs.choices["prepare"].add_argument("--node", action="append", default=[], metavar="NAME=NODE")
     options = parser.parse_args(words)
     if options.verb == "names":
         for each in scenarios():
             if options.all or not each.why_not:
                 print(f"{each.name}: {each.why_not}" if each.why_not else each.name)
         return 0
-    scenario = Scenario(options.name)
+    scenario, folder = Scenario(options.name), options.folder
     match options.verb:
-        case "namespaces":
-            print(yaml.safe_dump_all(scenario.namespaces()), end="")
-        case "manifests":
+        case "prepare":
             nodes = dict(each.split("=", 1) for each in options.node)
-            print(yaml.safe_dump_all(scenario.manifests(options.image, nodes)), end="")
-        case "sources":
-            print("\n".join(each.replace("/", " ") for each in scenario.sources))
-        case "asked":
-            addresses = addresses_of(json.loads(options.endpoints.read_text()))
-            print(json.dumps(scenario.asked(options.source, addresses)))
+            (folder / "namespaces.yaml").write_text(yaml.safe_dump_all(scenario.namespaces()))
+            objects = scenario.manifests(options.image, nodes)
+            (folder / "objects.yaml").write_text(yaml.safe_dump_all(objects))
+            (folder / "sources").write_text(
+                "".join(f"{each.replace('/', ' ')}\n" for each in scenario.sources)
+            )
+        case "ask":
+            addresses = addresses_of(json.loads((folder / "endpoints.json").read_text()))
+            for source in scenario.sources:
+                asked = json.dumps(scenario.asked(source, addresses))
+                (folder / f"{source.replace('/', '.')}.asked").write_text(asked)
         case "judge":
-            return _judge(scenario, options.folder)
+            return _judge(scenario, folder)
     return 0
 
 
 def _judge(scenario: Scenario, folder: Path) -> int:
     wrong = []
     for source in scenario.sources:
-        found = json.loads((folder / f"{source.replace('/', '.')}.json").read_text())
+        found = json.loads((folder / f"{source.replace('/', '.')}.said").read_text())
         wrong += scenario.wrong(source, found)
     print(f"{scenario.name}: {len(scenario.probed)} connections probed: {len(wrong)} not as written")
     for each in wrong:

@@ -26,8 +26,8 @@ run() {
     fi
 }
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+all=$(mktemp -d)
+trap 'rm -rf "$all"' EXIT
 
 # Nodes of scenarios are called node1 or node-1: the first worker, the second, the control plane.
 places=()
@@ -47,8 +47,7 @@ remove() {
 
 bring() {
     local name=$1 namespace kind namespaces
-    book namespaces "$name" >"$work/namespaces.yaml"
-    book manifests "$name" --image "$IMAGE" "${places[@]}" >"$work/objects.yaml"
+    book prepare "$name" "$work" --image "$IMAGE" "${places[@]}"
     mapfile -t namespaces < <(sed -n 's/^  name: //p' "$work/namespaces.yaml")
     run kubectl apply --filename "$work/namespaces.yaml"
     for namespace in "${namespaces[@]}"; do
@@ -70,12 +69,11 @@ bring() {
 
 probe() {
     local name=$1 namespace pod
-    rm -rf "$work/found"
-    mkdir "$work/found"
     if [ -n "$DRY_RUN" ]; then
         echo "+ kubectl get networkendpoints --all-namespaces --output json"
     else
         kubectl get networkendpoints --all-namespaces --output json >"$work/endpoints.json"
+        book ask "$name" "$work"
     fi
     while read -r namespace pod; do
         if [ -n "$DRY_RUN" ]; then
@@ -83,10 +81,9 @@ probe() {
             continue
         fi
         kubectl exec --stdin --namespace "$namespace" "$pod" -- \
-            python3 - ask "$(book asked "$name" "$namespace/$pod" "$work/endpoints.json")" \
-            <"$here/probe.py" >"$work/found/$namespace.$pod.json"
-    done < <(book sources "$name")
-    [ -n "$DRY_RUN" ] || book judge "$name" "$work/found"
+            python3 - ask "$(cat "$work/$namespace.$pod.asked")" <"$here/probe.py" >"$work/$namespace.$pod.said"
+    done <"$work/sources"
+    [ -n "$DRY_RUN" ] || book judge "$name" "$work"
 }
 
 if [ $# -gt 0 ]; then
@@ -97,6 +94,7 @@ fi
 status=0
 for name in "${names[@]}"; do
     echo "== $name"
+    work=$(mktemp -d "$all/XXXXXX")
     bring "$name"
     probe "$name" || status=1
     if [ -z "$KEEP" ]; then

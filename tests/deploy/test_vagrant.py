@@ -18,14 +18,13 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "vagrant"))
 
 import book
 import probe
+from stand_in_kubectl import answer
 
 from lace_sdn.kube.api.resources import BINDING_POLICIES
-from lace_sdn.policy.reachability import Expectation, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lace_sdn.policy.oracle import Connection
 
 VAGRANT = Path(__file__).parents[2] / "vagrant"
 STEPS = VAGRANT / "steps.sh"
@@ -126,7 +125,10 @@ def test_objects_can_stay() -> None:
 def test_without_names_all_are_verified_that_a_cluster_can_run(tmp_path: Path) -> None:
     """Here by a stand-in for the book, which says that these two can."""
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\n[ $2 = names ] && printf 'one\\ntwo\\n' || true\n")
+    python.write_text(
+        "#!/bin/sh\n"
+        "[ $2 = names ] && printf 'one\\ntwo\\n' || touch $4/namespaces.yaml $4/objects.yaml $4/sources\n"
+    )
     python.chmod(0o755)
     lines = dry(VERIFY, PYTHON=str(python))
     assert [line for line in lines if line.startswith("== ")] == ["== one", "== two"]
@@ -152,20 +154,11 @@ def test_pods_are_placed_and_answer_on_their_ports(scenario: book.Scenario) -> N
     assert {each["metadata"]["namespace"] for each in made if "namespace" in each["metadata"]} <= named
 
 
-def perfect(connection: Connection, meant: Expectation) -> list[str]:
-    """What ``probe.py`` says where all is as written."""
-    if not meant.is_allowed:
-        return ["silence" if meant.outcome is Outcome.DENY else "refused"]
-    if meant.backends and connection.destination.startswith("service "):
-        return sorted(meant.backends)
-    return ["echo"] if connection.protocol == "ICMP" else [connection.destination]
-
-
 @EVERY_RUNNABLE
 def test_what_is_as_written_is_accepted_and_anything_else_is_not(scenario: book.Scenario) -> None:
     for source in scenario.sources:
         connections = scenario.connections(source)
-        found = [perfect(each, scenario.expected[each]) for each in connections]
+        found = [answer(scenario, each) for each in connections]
         assert list(scenario.wrong(source, found)) == []
         for wrong in (["silence"], ["refused"], ["somebody/else"], []):
             said = list(scenario.wrong(source, [wrong] * len(connections)))
@@ -192,6 +185,44 @@ def test_addresses_are_those_of_network_endpoints() -> None:
 
 def test_kinds_that_are_applied_are_those_of_the_product() -> None:
     assert BINDING_POLICIES.kind in book.GIVEN
+
+
+def verified(folder: Path, name: str, wrong: str = "") -> tuple[int, str, list[str]]:
+    """Exit status, output, and the verbs of kubectl that ``verify.sh`` used."""
+    log, kubectl = folder / "log", folder / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).parent}/stand_in_kubectl.py "$@"\n')
+    kubectl.chmod(0o755)
+    its = {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHON": sys.executable, "SETTLE": "0"}
+    told = {"LOG": str(log), "SCENARIO": name, "WRONG": wrong}
+    done = subprocess.run(
+        [VERIFY, name], env={**os.environ, **its, **told}, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, [line.split()[0] for line in log.read_text().splitlines()]
+
+
+def test_a_cluster_that_is_as_written_is_found_to_be_so(tmp_path: Path) -> None:
+    status, said, verbs = verified(tmp_path, "service-only")
+    assert status == 0
+    assert re.search(r"service-only: \d+ connections probed: 0 not as written", said)
+    assert verbs == [
+        *["apply"],
+        *["wait"] * 2,
+        "apply",
+        *["wait"] * 3,
+        "get",
+        *["exec"] * 4,
+        "delete",
+        "delete",
+    ]
+
+
+def test_one_wrong_answer_fails_the_verification_and_is_told(tmp_path: Path) -> None:
+    status, said, verbs = verified(tmp_path, "service-only", wrong="desk/pod-1")
+    assert status == 1
+    assert re.search(
+        r"1 not as written\n  desk/pod-1 -> desk/pod-2 icmp v4: expected allow, found silence\n", said
+    )
+    assert verbs[-1] == "delete"
 
 
 # What runs in the pods.
