@@ -36,6 +36,7 @@ EXAMPLE = ROOT / "manifests/examples/two-teams"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 NODE, ADDRESS, VIP = "node-1", "192.0.2.11", "10.96.0.77"
 PATIENCE = 60.0
+OF_NODE = ("openvswitch", "controller", "host")
 PLACES = {"/usr/lib/lace-sdn/lace-sdn-cni": ROOT / "lace_sdn/cni.py", "/usr/lib/lace-sdn": ROOT / "deploy"}
 USUAL = {
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP",
@@ -51,7 +52,7 @@ class Node:
     def __init__(self, work: Path) -> None:
         self.work = work
         self.server = ApiProcess(work)
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.containers: dict[str, subprocess.Popen[bytes]] = {}
         self.namespaces: dict[str, str] = {}
 
     def start(self) -> None:
@@ -70,11 +71,8 @@ class Node:
         for volume in containers()["controller"].pod["volumes"]:
             if "/run/" in volume["hostPath"]["path"]:
                 Path(volume["hostPath"]["path"]).mkdir(parents=True, exist_ok=True)
-        for name in ("make-folder", "install-cni"):
-            self._container(name).wait(PATIENCE)
-        self._container("openvswitch", "--disable-system")
-        for name in ("operator", "controller", "host"):
-            self._container(name)
+        self.start_node()
+        self._container("operator")
 
     def close(self) -> None:
         """What is not ended here ends with the process namespace."""
@@ -103,13 +101,27 @@ class Node:
         }
         with (self.work / f"{name}.log").open("wb") as log:
             started = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
-        self.running.append(started)
+        self.containers[name] = started
         return started
 
     def _here(self, word: str) -> str:
         for place, there in PLACES.items():
             word = word.replace(place, str(there))
         return word.replace("/host/", f"{self.work}/host/")
+
+    def restart(self) -> None:
+        """The containers of the DaemonSet, as an update does."""
+        for name in OF_NODE:
+            self.containers[name].terminate()
+        for name in OF_NODE:
+            self.containers[name].wait(PATIENCE)
+        self.start_node()
+
+    def start_node(self) -> None:
+        for name in ("make-folder", "install-cni"):
+            self._container(name).wait(PATIENCE)
+        for name in OF_NODE:
+            self._container(name, *(["--disable-system"] if name == "openvswitch" else []))
 
     # The cluster's other parts.
 
@@ -157,7 +169,7 @@ class Node:
         """What the pods' containers do, and the slice of the Service."""
         for pod, namespace in self.namespaces.items():
             words = [sys.executable, str(ROOT / "vagrant/probe.py"), "serve", pod, "tcp/8080"]
-            self.running.append(subprocess.Popen(["ip", "netns", "exec", namespace, *words]))
+            self.containers[pod] = subprocess.Popen(["ip", "netns", "exec", namespace, *words])
         target = {"kind": "Pod", "namespace": "shared", "name": "registry"}
         body = {
             "apiVersion": "discovery.k8s.io/v1",
@@ -256,9 +268,13 @@ def main() -> None:
         found = list(probed(node))
         status = json.loads(Path("/run/lace-sdn/host-status.json").read_text())
         until(lambda: has_node_state(node.api))
-        ended = [each.args for each in node.running[2:] if each.poll() is not None]
+        ended = [name for name, each in node.containers.items() if each.poll() is not None]
+        node.restart()
+        until(lambda: well(9405, "/readyz") == "ok")
+        until(lambda: node.ask("team-a/client", "tcp/80", VIP) == "shared/registry")
         said = {
             "probed": found,
+            "again": list(probed(node)),
             "host": status["problems"],
             "ended": ended,
             "verbs": sorted(node.server.verbs()),
