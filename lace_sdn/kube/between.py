@@ -15,7 +15,7 @@ from lace_sdn.policy.refusal import Reason, Refusal
 from lace_sdn.policy.selection import selects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from lace_sdn.kube.report import Report
     from lace_sdn.model.cluster import ClusterState
@@ -77,6 +77,17 @@ def unfit(kind: str, which: str, name: str | None, networks: Mapping[str, Networ
         found = f'is bound to Network "{name}" of type l2, which this version does not program'
         return Refusal(kind, which, Reason.NETWORK_NOT_SUPPORTED, found, "expected a network of type l3")
     return None
+
+
+def belongs(allocation: Manifest, nodes: Collection[str], networks: Collection[str], report: Report) -> bool:
+    """Whether the node and the network of an Allocation exist. Reported if not: it has no effect."""
+    spec = allocation.data["spec"]
+    for field, kind, names in (("node", "Node", nodes), ("network", "Network", networks)):
+        if spec[field] not in names:
+            finding = Finding(("spec", field), f"{quoted(spec[field])} is no {kind}", one_of(names))
+            report.problem(allocation.identity, finding, "the Allocation is left out")
+            return False
+    return True
 
 
 def report_missing_networks(state: ClusterState, report: Report) -> None:

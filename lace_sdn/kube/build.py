@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lace_sdn.kube import decode
 from lace_sdn.kube.backends import BackendFinder
 from lace_sdn.kube.between import (
+    belongs,
     namespaces_of,
     network_of_service,
     placed,
@@ -22,7 +23,6 @@ from lace_sdn.kube.between import (
 from lace_sdn.kube.decode import in_order
 from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of, report_apart, report_contests
 from lace_sdn.kube.probes import report_hidden, report_unknown_ports
-from lace_sdn.kube.problems import Finding, one_of, quoted
 from lace_sdn.kube.report import Report
 from lace_sdn.kube.services import build_services
 from lace_sdn.model.cluster import ClusterState, Condition
@@ -99,14 +99,11 @@ _SOME_LEFT_OUT = "pods on the nodes without a block are refused"
 
 
 def _pinned(manifests: Manifests, nodes: set[str], report: Report) -> Iterator[Allocation]:
-    """The blocks of Allocation objects on nodes that exist."""
+    """The blocks of Allocation objects on nodes and of networks that exist."""
+    networks = {each.identity.name for each in manifests.of_kind("Network")}
     for manifest in sorted(manifests.of_kind("Allocation"), key=lambda each: each.identity):
-        node = manifest.data["spec"]["node"]
-        if node in nodes:
+        if belongs(manifest, nodes, networks, report):
             yield from decode.allocations(manifest)
-            continue
-        finding = Finding(("spec", "node"), f"{quoted(node)} is no Node", one_of(nodes))
-        report.problem(manifest.identity, finding, "the Allocation is left out")
 
 
 def _living(manifests: Manifests, pods: Iterable[Pod], known: Ledger) -> Ledger:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lace_sdn.kube import decode
 from lace_sdn.kube.between import (
+    belongs,
     namespaces_of,
     network_of_service,
     placed,
@@ -125,7 +126,9 @@ def _allocations(
 ) -> tuple[Allocation, ...]:
     """Blocks of nodes that exist, each a block of its network and of one node."""
     found = []
+    networks = {each.identity.name for each in manifests.of_kind("Network")}
     for manifest in sorted(manifests.of_kind("Allocation"), key=lambda each: each.identity.order):
+        is_whole = belongs(manifest, nodes, networks, report)
         for each in manifest.decoded(_blocks):
             book = books.get((each.network, each.block.version))
             if book is None or book.is_flat or not _is_block(each, book):
@@ -135,7 +138,7 @@ def _allocations(
             owner = book.claim(book.block_of(each.block.network_address), each.node)
             if owner != each.node:
                 _refuse(manifest, each, f'is the block of Node "{owner}"', report)
-            elif each.node in nodes:
+            elif is_whole:
                 found.append(each)
     return ledger({}, found, ()).blocks
 

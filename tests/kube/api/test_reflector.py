@@ -241,7 +241,7 @@ def test_a_server_that_refuses_is_asked_ever_more_seldom(server: ApiServer, star
     server.faults.set(status=500)
     server.break_connections()
     eventually(lambda: len(started.pauses) >= 9)
-    assert started.pauses[:7] == [0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0]
+    assert started.pauses[:7] == [0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0]
     assert (started.pauses[0], max(started.pauses)) == (RETRY_FIRST, RETRY_LAST)
     assert started.reflector.trouble.startswith("500 InternalError")
 
