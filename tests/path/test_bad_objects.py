@@ -131,7 +131,8 @@ def _rivals(case: str, name: str) -> tuple[str, ...]:
 def _is_good_refusal(error: ApiError, said: list[Fault]) -> None:
     """A field that the folder source names too is named. Servers need not say every fault at once."""
     if error.status == 400 and error.reason == "BadRequest":
-        assert "does not match the expected API version" in str(error)
+        version = "does not match the expected API version"
+        assert version in str(error) or any(f'unknown field "{each.field}"' in str(error) for each in said)
     elif error.is_already_exists:
         assert [each.field for each in said] == ["metadata.name"]
     else:
@@ -169,12 +170,14 @@ def _bring(
 
 
 def _create(api: Api, resource: Resource, body: dict[str, Any]) -> None:
-    api.create(resource, {"apiVersion": resource.api_version, "kind": resource.kind, **body})
+    """Strictly, as kubectl does."""
+    its = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+    api._ask("POST", resource.path(body["metadata"].get("namespace", "")), {"fieldValidation": "Strict"}, its)
 
 
 def _remove(api: Api, resource: Resource, name: str, namespace: str) -> None:
     with contextlib.suppress(ApiError):
-        api.delete(resource, name, namespace)
+        api.delete(resource, name, namespace, grace_seconds=0)
     deadline = time.monotonic() + BOUND
     with contextlib.suppress(ApiError):
         while api.get(resource, name, namespace):
