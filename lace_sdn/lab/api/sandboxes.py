@@ -15,7 +15,7 @@ from lace_sdn.lab import LabError, links, netns, processes
 from lace_sdn.lab.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from lace_sdn.lab.names import Lab
 
@@ -53,7 +53,7 @@ def make(lab: Lab, sandbox: Sandbox) -> dict[str, Any]:
     """Create it and attach it; the plugin's result. Raises LabError; ``end`` then removes what is there."""
     write_whole(_record(lab, sandbox), json.dumps(asdict(sandbox)))
     netns.ensure(lab.pod_namespace(sandbox.pod))
-    result: dict[str, Any] = json.loads(_execute(lab, sandbox, "ADD"))
+    result: dict[str, Any] = json.loads(execute(lab, sandbox, "ADD"))
     return result
 
 
@@ -63,13 +63,14 @@ def end(lab: Lab, sandbox: Sandbox) -> None:
     if netns.exists(namespace):
         processes.stop(lab.pod(sandbox.pod), grace=1.0)
     if lab.node(sandbox.node).exists():
-        _execute(lab, sandbox, "DEL")
+        execute(lab, sandbox, "DEL")
     netns.remove(namespace)
     lab.pod(sandbox.pod).unlink(missing_ok=True)
     _record(lab, sandbox).unlink(missing_ok=True)
 
 
-def _execute(lab: Lab, sandbox: Sandbox, command: str) -> str:
+def execute(lab: Lab, sandbox: Sandbox, command: str, more: Mapping[str, Any] | None = None) -> str:
+    """What the plugin prints. ``more``: of the network configuration, such as ``prevResult``. Raises LabError with the plugin's words."""
     namespace, _, name = sandbox.pod.partition("/")
     environment = {
         "CNI_COMMAND": command,
@@ -86,6 +87,7 @@ def _execute(lab: Lab, sandbox: Sandbox, command: str) -> str:
         "cniVersion": CNI_VERSION,
         "name": "lace-sdn",
         "type": "lace-sdn-cni",
+        **(more or {}),
     }
     plugin = [sys.executable, "-I", "-S", lace_sdn.cni.__file__]
     done = subprocess.run(
