@@ -21,7 +21,7 @@ def _node_remote(
         node, separator, remote = value.partition("=")
         if not separator or not node or not remote:
             raise click.BadParameter(
-                f"{value!r} is not NODE=REMOTE, such as node-1=unix:/run/openvswitch/db.sock"
+                f"{value!r} is not NODE=REMOTE, such as node-1=unix:/var/run/openvswitch/db.sock"
             )
         found[node] = remote
     return found
@@ -69,7 +69,7 @@ def _node_remote(
     multiple=True,
     callback=_node_remote,
     metavar="NODE=REMOTE",
-    help="Database of a node's Open vSwitch, such as node-1=unix:/run/openvswitch/db.sock. Repeatable.",
+    help="Database of a node's Open vSwitch, such as node-1=unix:/var/run/openvswitch/db.sock. Repeatable.",
 )
 @click.option(
     "--ovsdb-dir",
