@@ -6,7 +6,7 @@ MANIFESTS ?= manifests/examples/quickstart.yaml
 QUIET := .ci/quiet
 PACKAGES := openvswitch-switch iproute2 nftables ethtool iputils-ping procps python3-venv shellcheck
 
-.PHONY: help lab lab-down test bench lint goldens docs vagrant-validate clean deps venv ryu-venv
+.PHONY: help lab lab-down test bench lint goldens docs kustomize-validate vagrant-validate clean deps venv ryu-venv
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -32,6 +32,9 @@ goldens: venv  ## write the flows and groups of every scenario in flows/ anew
 
 docs: venv  ## write the generated part of docs/pipeline.md anew
 	@.venv/bin/python -m lace_sdn.cli.document docs/pipeline.md
+
+kustomize-validate: venv  ## check what kustomize makes of manifests/ (needs kubectl; no part of CI)
+	@.venv/bin/python -m pytest -q tests/deploy/validate_kustomize.py
 
 vagrant-validate:  ## check vagrant/Vagrantfile (needs vagrant; no part of CI)
 	@cd vagrant && vagrant validate --ignore-provider

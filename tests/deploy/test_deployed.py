@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
-import yaml
 from deployment import (
     MANIFESTS,
     NAMESPACE,
@@ -81,20 +78,6 @@ def test_a_patch_changes_what_the_base_has() -> None:
     of_base = workload["spec"]["template"]["spec"]
     assert {each["name"] for each in pod["containers"]} <= {each["name"] for each in of_base["containers"]}
     assert {each["name"] for each in pod["volumes"]} <= {each["name"] for each in of_base["volumes"]}
-
-
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on this machine")
-@pytest.mark.parametrize(("overlay", "switch"), [("base", True), ("host-ovs", False)])
-def test_kustomize_makes_of_them_what_is_meant(overlay: str, *, switch: bool) -> None:
-    made = subprocess.run(["kubectl", "kustomize", MANIFESTS / overlay], capture_output=True, check=True)
-    found = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(made.stdout)}
-    pod = found["DaemonSet", "lace-sdn-controller"]["spec"]["template"]["spec"]
-    assert ("openvswitch" in [each["name"] for each in pod["containers"]]) is switch
-    assert ("openvswitch-database" in [each["name"] for each in pod["volumes"]]) is switch
-    (config,) = [name for kind, name in found if kind == "ConfigMap"]
-    (controller,) = [each for each in pod["containers"] if each["name"] == "controller"]
-    assert controller["envFrom"] == [{"configMapRef": {"name": config}}]
-    assert found["ConfigMap", config]["data"] == settings()
 
 
 # Command lines.

@@ -11,8 +11,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "book"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "lab"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "deploy"))
 
 from api_process import ApiProcess
+from deployment import allowed
 
 from lace_sdn.lab import cluster
 from lace_sdn.lab.names import Lab
@@ -30,7 +32,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
     its = ApiProcess(tmp_path_factory.mktemp("api"))
     its.start()
     yield its
+    ours = [each for each in its.verbs() if each[0] in ("lace-sdn-operator", "lace-sdn-controller")]
     its.close()
+    assert [each for each in ours if not allowed(*each)] == [], "the roles in manifests/ do not allow it"
 
 
 @pytest.fixture(scope="module")
