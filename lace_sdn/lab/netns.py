@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyroute2 import IPRoute, netns
+from pyroute2 import netns
+
+from lace_sdn.node import namespaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from pyroute2 import IPRoute
 
 FOLDER = Path("/run/netns")
 
@@ -54,31 +57,14 @@ def names(prefix: str) -> list[str]:
     return sorted(name for name in netns.listnetns() if name.startswith(prefix))
 
 
-@contextlib.contextmanager
-def inside(name: str) -> Iterator[None]:
+def inside(name: str) -> AbstractContextManager[None]:
     """Put the calling thread into the namespace; sockets made there stay there. Raises FileNotFoundError."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        there = os.open(FOLDER / name, os.O_RDONLY)
-        try:
-            netns.setns(there)
-        finally:
-            os.close(there)
-        try:
-            yield
-        finally:
-            netns.setns(home)
-    finally:
-        os.close(home)
+    return namespaces.inside(FOLDER / name)
 
 
-@contextlib.contextmanager
-def netlink(name: str) -> Iterator[IPRoute]:
+def netlink(name: str) -> AbstractContextManager[IPRoute]:
     """A netlink socket of the namespace, for links, addresses, routes and neighbours. Raises FileNotFoundError."""
-    with inside(name):
-        route = IPRoute()
-    with route:
-        yield route
+    return namespaces.netlink(FOLDER / name)
 
 
 def command(name: str, *arguments: str) -> list[str]:

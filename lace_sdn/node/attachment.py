@@ -7,19 +7,18 @@ import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from lace_sdn.node import NodeError
+from lace_sdn.node.namespaces import inside, netlink
 from lace_sdn.node.naming import LENGTH, PREFIX
 from lace_sdn.node.pod_link import PodLink, as_host, configure, has_ipv6, prepare, set_device_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_OWN_NAMESPACE: Final = "/proc/thread-self/ns/net"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +36,15 @@ def plug(link: Link) -> None:
     It belongs to the pod's namespace as a whole: when that ends, the kernel removes it.
     """
     with _concerning(link):
-        with _inside(link.namespace):
+        with inside(link.namespace):
             prepare(link.inside.addresses)
         if not _is_whole(link):
             unplug(link.peer)
             _make(link)
         with IPRoute() as route:
             _quiet(route, link.peer, link.inside.mtu)
-        with _netlink(link.namespace) as inside, _inside(link.namespace):
-            configure(inside, link.inside)
+        with netlink(link.namespace) as handle, inside(link.namespace):
+            configure(handle, link.inside)
 
 
 def unplug(peer: str) -> bool:
@@ -69,8 +68,8 @@ def faults(link: Link) -> list[str]:
                 return [f"interface {link.peer} is missing on the node"]
             (outside,) = route.get_links(found[0])
             problems = [] if outside["state"] == "up" else [f"interface {link.peer} is down"]
-        with _netlink(link.namespace) as inside:
-            return problems + _faults_inside(inside, link.inside)
+        with netlink(link.namespace) as handle:
+            return problems + _faults_inside(handle, link.inside)
     except FileNotFoundError:
         return [f"network namespace {link.namespace} is missing"]
     except (NetlinkError, OSError) as error:
@@ -87,7 +86,7 @@ def links() -> list[str]:
 def is_there(namespace: str) -> bool:
     """Whether a pod's namespace exists: a file that nothing is mounted on any more is none."""
     try:
-        with _inside(namespace):
+        with inside(namespace):
             return True
     except OSError:
         return False
@@ -100,8 +99,8 @@ def _is_whole(link: Link) -> bool:
         if not outside:
             return False
         (message,) = route.get_links(outside[0])
-    with _netlink(link.namespace) as inside:
-        found = inside.link_lookup(ifname=link.inside.device)
+    with netlink(link.namespace) as handle:
+        found = handle.link_lookup(ifname=link.inside.device)
         return bool(found) and message.get("link") == found[0]
 
 
@@ -141,32 +140,6 @@ def _faults_inside(route: IPRoute, link: PodLink) -> list[str]:
         if not any(each["dst_len"] == 0 and each.get("gateway") for each in routes):
             problems.append(f"{link.device} has no default route of IPv{version}")
     return problems
-
-
-@contextlib.contextmanager
-def _inside(path: str) -> Iterator[None]:
-    """The calling thread in another namespace. Raises OSError if that is none."""
-    home = os.open(_OWN_NAMESPACE, os.O_RDONLY)
-    try:
-        there = os.open(path, os.O_RDONLY)
-        try:
-            netns.setns(there)
-        finally:
-            os.close(there)
-        try:
-            yield
-        finally:
-            netns.setns(home)
-    finally:
-        os.close(home)
-
-
-@contextlib.contextmanager
-def _netlink(path: str) -> Iterator[IPRoute]:
-    with _inside(path):
-        route = IPRoute()
-    with route:
-        yield route
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from lace_sdn.operator import facts
 from lace_sdn.operator.conditions import Said, Wanted, change
 from lace_sdn.operator.programmed import Programmed
 from lace_sdn.operator.reports import READY, Against, Leaving, Seen, reports
+from lace_sdn.operator.stores import WATCHED
 from lace_sdn.operator.unenforced import JUDGED, UnenforcedObjects, counted, regarding
 from lace_sdn.policy.relations import resolve
 
@@ -39,20 +40,9 @@ log = logging.getLogger(__name__)
 Data = dict[str, Any]
 Key = tuple[str, str]
 
-OBSERVED: Final = (
-    resources.NODES,
-    resources.NAMESPACES,
-    resources.NETWORKS,
-    resources.ALLOCATIONS,
-    resources.BINDING_POLICIES,
-    resources.ROUTING_POLICIES,
-    resources.SERVICE_POLICIES,
-    resources.NETWORK_ENDPOINTS,
-    resources.PODS,
-    resources.SERVICES,
-    resources.ENDPOINT_SLICES,
-    resources.SERVICE_MEMBERSHIPS,
-)
+_UNOBSERVED: Final = {resources.NETWORK_KEYS, resources.NODE_STATES, resources.NETWORK_POLICIES}
+OBSERVED: Final = tuple(each for each in WATCHED if each not in _UNOBSERVED)
+"""What the state of the cluster follows from."""
 FOLLOWED: Final = (resources.ROUTING_POLICIES, resources.SERVICE_POLICIES)
 """Of which it is said on how many nodes they are programmed."""
 REPORTED: Final[Mapping[str, Resource]] = {
