@@ -29,8 +29,8 @@ class ApiProcess:
         line = next(line for line in self.kubeconfig.read_text().splitlines() if "server:" in line)
         return line.partition("server:")[2].strip()
 
-    def start(self) -> None:
-        """Returns when it answers."""
+    def start(self, bound: float = _BOUND) -> None:
+        """Returns when it answers, within so many seconds."""
         self.kubeconfig.unlink(missing_ok=True)
         arguments = [
             "--address",
@@ -41,7 +41,7 @@ class ApiProcess:
             str(self._data),
         ]
         self._process = subprocess.Popen([sys.executable, str(_PROGRAM), *arguments])
-        deadline = time.monotonic() + _BOUND
+        deadline = time.monotonic() + bound
         while not self.kubeconfig.exists():
             assert time.monotonic() < deadline, "the API server does not start"
             assert self._process.poll() is None, "the API server has ended"

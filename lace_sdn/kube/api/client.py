@@ -6,6 +6,7 @@ Source: Kubernetes API concepts. The ``kubernetes`` library reads kubeconfigs an
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -380,6 +381,8 @@ def _error(response: urllib3.BaseHTTPResponse, server: str) -> ApiError:
 
 def _why(error: Exception) -> str:
     """The innermost reason: urllib3 wraps what the kernel said."""
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection was closed"
     inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
     if isinstance(inner, Exception) and inner is not error:
         return _why(inner)
