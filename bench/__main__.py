@@ -29,8 +29,9 @@ def main() -> int:
     from bench import churn  # noqa: PLC0415 - as above
 
     churn.run(report)
-    from bench import on_api_server  # noqa: PLC0415 - as above
+    from bench import kubernetes, on_api_server  # noqa: PLC0415 - as above
 
+    kubernetes.run(report)
     on_api_server.run(report)
     for name in report.missed:
         print(f"missed: {name}")

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 BIG, SMALL = Size(groups=20, group=50), Size(groups=1, group=50)
 NODE = node_name(0)
-EVENTS = 2_000
+EVENTS = 5_000
 MEBIBYTE = 1 << 20
 _BOUND = 600.0
 

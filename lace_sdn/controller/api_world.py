@@ -19,7 +19,8 @@ from lace_sdn.kube.between import namespaces_of, unfit
 from lace_sdn.kube.digests import DIGESTED, digest, entry
 from lace_sdn.kube.manifests import Manifest, Manifests
 from lace_sdn.kube.observed import manifest_of, observe, owner_uid
-from lace_sdn.kube.relevance import Selections, needed
+from lace_sdn.kube.packed import Packed, packed
+from lace_sdn.kube.relevance import needed
 from lace_sdn.kube.services import unsupported_protocols
 from lace_sdn.kube.trim import trimmed
 from lace_sdn.model.labels import labels
@@ -58,8 +59,8 @@ OWN: Final[Mapping[Resource, str]] = {
     resources.NETWORK_ENDPOINTS: "spec.node",
 }
 """Watched as far as they are of the node, by which field."""
-_OF_SERVICES: Final = (resources.ENDPOINT_SLICES, resources.SERVICE_MEMBERSHIPS)
-SERVICE_NAME: Final = "kubernetes.io/service-name"
+_PACKED: Final = (resources.ENDPOINT_SLICES, resources.ALLOCATIONS)
+"""Of these a cluster has most, and a node needs few."""
 
 
 class ApiWorld:
@@ -89,9 +90,10 @@ class ApiWorld:
         self._services: frozenset[Key] = frozenset()
         self._blocks: dict[str, dict[str, tuple[Prefix, ...]]] = defaultdict(dict)
         self._known: Cluster | None = None
-        self.stores: dict[Resource, Store[Manifest]] = {}
+        self._opened: dict[Packed, Manifest] = {}
+        self.stores: dict[Resource, Store[Any]] = {}
         for resource in (*WHOLE, *OWN):
-            store = self.stores[resource] = Store(_small)
+            store = self.stores[resource] = Store(packed if resource in _PACKED else _small)
             store.on_change = self._listener(resource)
         self.reflectors = [
             Reflector(
@@ -156,7 +158,7 @@ class ApiWorld:
         basic = [
             manifest
             for resource in (*WHOLE, *OWN)
-            if resource not in (*_OF_SERVICES, resources.ALLOCATIONS)
+            if resource not in (*_PACKED, resources.SERVICE_MEMBERSHIPS)
             for manifest in self.stores[resource].values()
         ]
         networks = self._networks()
@@ -167,7 +169,7 @@ class ApiWorld:
             *self._decoded(resources.ROUTING_POLICIES, decode.routing_policy),
             *self._decoded(resources.SERVICE_POLICIES, decode.service_policy),
         ]
-        its = self._needed = needed(hosted, networks, policies, Selections(networks))
+        its = self._needed = needed(hosted, networks, policies)
         binder = self._binder(networks)
         self._services = frozenset(
             manifest.identity.order
@@ -176,15 +178,19 @@ class ApiWorld:
         )
         basic += [
             each
-            for each in self.stores[resources.ALLOCATIONS].values()
-            if each.data["spec"]["network"] in its
+            for each in self.stores[resources.SERVICE_MEMBERSHIPS].values()
+            if each.identity.order in self._services
         ]
-        for resource in _OF_SERVICES:
-            basic += [each for each in self.stores[resource].values() if _service_of(each) in self._services]
-        return Manifests(objects=tuple(basic))
+        closed = [
+            *(each for each in self.stores[resources.ALLOCATIONS].values() if each.of[1] in its),
+            *(each for each in self.stores[resources.ENDPOINT_SLICES].values() if each.of in self._services),
+        ]
+        before = self._opened
+        self._opened = {each: before.get(each) or each.opened() for each in closed}
+        return Manifests(objects=(*basic, *self._opened.values()))
 
-    def _listener(self, resource: Resource) -> Callable[[Key, Manifest | None, Manifest | None], None]:
-        def changed(key: Key, old: Manifest | None, new: Manifest | None) -> None:
+    def _listener(self, resource: Resource) -> Callable[[Key, Any, Any], None]:
+        def changed(key: Key, old: Any, new: Any) -> None:
             if resource is resources.ALLOCATIONS:
                 self._note_block(key[1], old, new)
             if self._is_needed(resource, old, new):
@@ -193,23 +199,25 @@ class ApiWorld:
 
         return changed
 
-    def _is_needed(self, resource: Resource, old: Manifest | None, new: Manifest | None) -> bool:
+    def _is_needed(self, resource: Resource, old: Any, new: Any) -> bool:
         """Whether a change may be one of the node's switch."""
         if self._needed is None:
             return True
         both = [each for each in (old, new) if each is not None]
         if resource is resources.ALLOCATIONS:
-            return any(each.data["spec"]["network"] in self._needed for each in both)
-        if resource in _OF_SERVICES:
-            return any(_service_of(each) in self._services for each in both)
+            return any(each.of[1] in self._needed for each in both)
+        if resource is resources.ENDPOINT_SLICES:
+            return any(each.of in self._services for each in both)
+        if resource is resources.SERVICE_MEMBERSHIPS:
+            return any(each.identity.order in self._services for each in both)
         return True
 
-    def _note_block(self, name: str, old: Manifest | None, new: Manifest | None) -> None:
+    def _note_block(self, name: str, old: Packed | None, new: Packed | None) -> None:
         if old is not None:
-            self._blocks[old.data["spec"]["network"]].pop(name, None)
-        if new is not None and new.data["spec"]["node"] == self.node:
-            its = tuple(each.block for each in decode.allocations(new))
-            self._blocks[new.data["spec"]["network"]][name] = its
+            self._blocks[old.of[1]].pop(name, None)
+        if new is not None and new.node == self.node:
+            its = tuple(each.block for each in decode.allocations(new.opened()))
+            self._blocks[new.of[1]][name] = its
 
     def _decoded(self, resource: Resource, decoder: Callable[[Manifest], Any]) -> list[Any]:
         return [manifest.decoded(decoder) for manifest in self.stores[resource].values()]
@@ -316,14 +324,6 @@ def _bound_by(service: Manifest) -> tuple[str, Labels]:
 
 def _labels(manifest: Manifest) -> Labels:
     return labels(manifest.data["metadata"].get("labels"))
-
-
-def _service_of(manifest: Manifest) -> Key:
-    """Of an EndpointSlice by its label, of a ServiceMembership by its name."""
-    if manifest.identity.kind == "EndpointSlice":
-        its = manifest.data["metadata"].get("labels") or {}
-        return (manifest.identity.namespace, its.get(SERVICE_NAME, ""))
-    return manifest.identity.order
 
 
 def _with(built: Built, more: tuple[Any, ...]) -> Built:

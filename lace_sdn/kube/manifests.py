@@ -49,7 +49,7 @@ class Identity:
         return f'{self.kind} "{self.full_name}"'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One object. ``data`` has the schema's defaults filled in and is never changed; ``lines`` are of its fields."""
 

@@ -25,7 +25,7 @@ from lace_sdn.kube.decode import in_order
 from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of, report_apart, report_contests
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
 from lace_sdn.kube.probes import report_hidden, report_unknown_ports
-from lace_sdn.kube.problems import Finding
+from lace_sdn.kube.problems import Finding, Path
 from lace_sdn.kube.report import Report
 from lace_sdn.kube.seen_backends import Memberships, SeenBackends, memberships_of
 from lace_sdn.kube.services import build_services
@@ -222,6 +222,10 @@ def _report_pods(
             report.binding_changed(pod.id, message)
 
 
+_NO_LINES: Mapping[Path, int] = {}
+"""Objects of an API server have no file; one for all, as they are many."""
+
+
 def manifests_of(bodies: Iterable[Data]) -> Manifests:
     """Objects as an API server has them. It has validated them; one that cannot be read all the same is left out."""
     return Manifests(objects=tuple(filter(None, map(manifest_of, bodies))))
@@ -231,7 +235,7 @@ def manifest_of(body: Data) -> Manifest | None:
     """One object; None for a Node or Pod that says too little yet."""
     metadata = body["metadata"]
     identity = Identity(body["kind"], metadata.get("namespace") or "", metadata["name"])
-    return Manifest(identity, body, "", {}) if _is_readable(body) else None
+    return Manifest(identity, body, "", _NO_LINES) if _is_readable(body) else None
 
 
 def _is_readable(body: Data) -> bool:

@@ -180,7 +180,7 @@ def _report_families(
 def _report_range(asked: Iterable[Asked], services: Iterable[Service], report: Report) -> None:
     """NodePorts that may be those of the nodes' own servers: accepted, for clusters may choose their range."""
     for each, service in zip(asked, services, strict=True):
-        ports = [port for port in service.ports if port.node_port not in (0, *NODE_PORT_RANGE)]
+        ports = [port for port in service.ports if port.node_port and port.node_port not in NODE_PORT_RANGE]
         if numbers := [f"{port.protocol} {port.node_port}" for port in ports]:
             message = (
                 f"NodePort {some(numbers)} is outside of {NODE_PORT_RANGE[0]} to {NODE_PORT_RANGE[-1]}, the usual range; "

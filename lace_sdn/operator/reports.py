@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Final
 from lace_sdn.kube.endpoint_report import some, some_of
 from lace_sdn.model.objects import NetworkType
 from lace_sdn.operator.conditions import Said, Wanted
-from lace_sdn.policy.selection import selects
+from lace_sdn.policy.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from lace_sdn.kube.problems import Problem
     from lace_sdn.model.cluster import ClusterState, Condition
-    from lace_sdn.model.labels import NetworkSelector
     from lace_sdn.model.objects import BindingPolicy, RoutingPolicy, ServicePolicy
     from lace_sdn.operator.block_plan import Shortage
     from lace_sdn.operator.facts import NetworkFact
@@ -87,13 +86,13 @@ def reports(
         wanted = _network(network, lost.get(name, []), against, seen)
         if wanted:
             found["Network", name] = wanted
-    counts = _Counts(state)
+    selection = Selection(state.networks)
     for kind, policies in (
         ("NetworkRoutingPolicy", state.routing_policies),
         ("ServiceRoutingPolicy", state.service_policies),
     ):
         for policy in policies:
-            found[kind, policy.name] = _policy(kind, policy, counts, against, seen)
+            found[kind, policy.name] = _policy(kind, policy, selection, against, seen)
     for binding in state.binding_policies:
         found["NetworkBindingPolicy", binding.name] = _binding(binding, against, seen)
     for name in against.names("Allocation"):
@@ -178,25 +177,10 @@ def _exhausted(network: NetworkFact, shortage: Shortage | None) -> Said:
     return Said("BlockExhausted", True, "BlockExhausted", message)
 
 
-class _Counts:
-    """How many networks each selector selects; equal selectors are counted once."""
-
-    def __init__(self, state: ClusterState) -> None:
-        self._state = state
-        self._known: dict[NetworkSelector, int] = {}
-
-    def of(self, selector: NetworkSelector) -> int:
-        if selector.name is not None:
-            return int(selector.name in self._state.network_by_name)
-        if selector not in self._known:
-            self._known[selector] = sum(selects(selector, each) for each in self._state.networks)
-        return self._known[selector]
-
-
 def _policy(
-    kind: str, policy: RoutingPolicy | ServicePolicy, counts: _Counts, against: Against, seen: Seen
+    kind: str, policy: RoutingPolicy | ServicePolicy, selection: Selection, against: Against, seen: Seen
 ) -> Wanted:
-    sources, destinations = counts.of(policy.source), counts.of(policy.destination)
+    sources, destinations = len(selection.of(policy.source)), len(selection.of(policy.destination))
     ready = against.ready(kind, policy.name)
     if ready is None and not (sources and destinations):
         field_name = "destSelector" if sources else "srcSelector"

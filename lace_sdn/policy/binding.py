@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from lace_sdn.model.labels import Operator
 from lace_sdn.model.objects import DEFAULT_NETWORK
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ class Binder:
     ) -> None:
         """``namespaces``: name -> labels; ``networks``: the names of those that exist."""
         self._policies = sorted(policies, key=lambda policy: (-policy.priority, policy.created, policy.name))
+        self._by_label, self._others = _by_label(self._policies)
         self._namespaces = namespaces
         self._unbound = DEFAULT_NETWORK if DEFAULT_NETWORK in set(networks) else None
         self._inside: dict[str, _Inside] = {}
@@ -41,9 +44,25 @@ class Binder:
 
     def _of_namespace(self, namespace: str) -> _Inside:
         around = self._namespaces.get(namespace, ())
-        policies = tuple(policy for policy in self._policies if policy.namespaces.matches(around))
+        candidates = {*self._others, *(each for label in around for each in self._by_label.get(label, ()))}
+        ordered = (self._policies[number] for number in sorted(candidates))
+        policies = tuple(policy for policy in ordered if policy.namespaces.matches(around))
         asked = {term.key for policy in policies for term in policy.objects.requirements}
         return _Inside(policies, frozenset(asked))
+
+
+def _by_label(policies: Iterable[BindingPolicy]) -> tuple[dict[tuple[str, str], list[int]], list[int]]:
+    """Their numbers, by a label that a namespace must have for each; and of those that ask for no value."""
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    others = []
+    for number, policy in enumerate(policies):
+        term = next((each for each in policy.namespaces.requirements if each.operator is Operator.IN), None)
+        if term is None:
+            others.append(number)
+            continue
+        for value in set(term.values):
+            found[term.key, value].append(number)
+    return dict(found), others
 
 
 class _Inside(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lace_sdn.model.cluster import ClusterState, Condition
 from lace_sdn.policy.overlap import conflicts
-from lace_sdn.policy.selection import selects
+from lace_sdn.policy.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,12 +72,9 @@ def resolve(state: ClusterState) -> Relations:
 def _wanted(state: ClusterState) -> dict[str, dict[str, str]]:
     """Source -> destination -> oldest policy, destinations in order of (policy age, policy name, network name)."""
     wanted: dict[str, dict[str, str]] = defaultdict(dict)
+    selection = Selection(sorted(state.networks, key=lambda network: network.name))
     for policy in sorted(state.routing_policies, key=_age):
-        sources = [network for network in state.networks if selects(policy.source, network)]
-        destinations = sorted(
-            (network for network in state.networks if selects(policy.destination, network)),
-            key=lambda network: network.name,
-        )
+        sources, destinations = selection.of(policy.source), selection.of(policy.destination)
         inside = [network.name for network in destinations if not network.is_external]
         everywhere = [network.name for network in destinations]
         for source in sources:
@@ -118,9 +115,10 @@ def _of_every_policy(state: ClusterState, lost: Iterable[Lost]) -> list[Lost]:
         return []
     losers = [network for network in state.networks if network.name in {name for _, name in by_pair}]
     found = []
+    of_losers, of_all = Selection(losers), Selection(state.networks)
     for policy in state.routing_policies:
-        destinations = {each.name for each in losers if selects(policy.destination, each)}
-        sources = {each.name for each in state.networks if destinations and selects(policy.source, each)}
+        destinations = {each.name for each in of_losers.of(policy.destination)}
+        sources = {each.name for each in of_all.of(policy.source)} if destinations else set[str]()
         found += [
             each._replace(policy=policy.name)
             for (source, destination), each in (by_pair.items() if sources else ())

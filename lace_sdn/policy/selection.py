@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lace_sdn.model.labels import NetworkSelector
     from lace_sdn.model.objects import Network
 
@@ -20,3 +22,21 @@ def selects(selector: NetworkSelector, network: Network) -> bool:
     if not selector.by_labels.matches(network.labels):
         return False
     return not network.is_external or any(term.is_positive for term in selector.by_labels.requirements)
+
+
+class Selection:
+    """What selectors select among some Networks. Each selector is looked up once, and most, which are names, without a search."""
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        self._networks = tuple(networks)
+        self._by_name = {network.name: network for network in self._networks}
+        self._known: dict[NetworkSelector, tuple[Network, ...]] = {}
+
+    def of(self, selector: NetworkSelector) -> tuple[Network, ...]:
+        """In the order in which the Networks were given."""
+        if selector.name is not None:
+            found = self._by_name.get(selector.name)
+            return (found,) if found else ()
+        if selector not in self._known:
+            self._known[selector] = tuple(each for each in self._networks if selects(selector, each))
+        return self._known[selector]

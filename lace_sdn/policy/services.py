@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lace_sdn.policy.numbers import numbers
 from lace_sdn.policy.overlap import conflicts
-from lace_sdn.policy.selection import selects
+from lace_sdn.policy.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from lace_sdn.model.cluster import ClusterState
-    from lace_sdn.model.objects import Service, ServicePolicy, ServicePort
+    from lace_sdn.model.labels import Labels
+    from lace_sdn.model.objects import Network, Service, ServicePolicy, ServicePort
     from lace_sdn.policy.relations import Relations
 
 
@@ -106,26 +107,27 @@ def _admitted(state: ClusterState) -> dict[str, dict[Admission, str]]:
     for service in state.services:
         namespaces_of[service.network].add(service.namespace)
     found: dict[str, dict[Admission, str]] = defaultdict(dict)
-    networks = state.network_by_name
+    networks, selection = state.network_by_name, Selection(state.networks)
+    labels = {each.name: each.labels for each in state.namespaces}
     for policy in sorted(state.service_policies, key=lambda each: (each.created, each.name)):
-        admissions = tuple(_admissions(state, policy, namespaces_of))
-        for source in state.networks:
-            if admissions and selects(policy.source, source):
-                for admission in admissions:
-                    # Two external networks are never related.
-                    if not (source.is_external and networks[admission.network].is_external):
-                        found[source.name].setdefault(admission, policy.name)
+        destinations = selection.of(policy.destination)
+        admissions = tuple(_admissions(policy, destinations, namespaces_of, labels))
+        for source in selection.of(policy.source) if admissions else ():
+            for admission in admissions:
+                # Two external networks are never related.
+                if not (source.is_external and networks[admission.network].is_external):
+                    found[source.name].setdefault(admission, policy.name)
     return {name: _without_parts(its) for name, its in found.items()}
 
 
 def _admissions(
-    state: ClusterState, policy: ServicePolicy, namespaces_of: Mapping[str, set[str]]
+    policy: ServicePolicy,
+    destinations: Iterable[Network],
+    namespaces_of: Mapping[str, set[str]],
+    labels: Mapping[str, Labels],
 ) -> Iterator[Admission]:
-    """What the policy admits its sources to, as far as there are services."""
-    labels = {each.name: each.labels for each in state.namespaces}
-    for network in state.networks:
-        if not selects(policy.destination, network):
-            continue
+    """What the policy admits its sources to, as far as there are services. ``labels``: of Namespaces."""
+    for network in destinations:
         there = sorted(namespaces_of.get(network.name, ()))
         if there and not policy.namespaces.requirements:
             yield Admission(network.name)

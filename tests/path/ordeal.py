@@ -68,7 +68,7 @@ class Traffic(Streams):
         self.tcp("by policy, TCP", far, database, PORT + 3)
         for name in [name for name in self.ends if name.endswith(".server")]:
             end = self.ends[name]
-            self.ends[name] = Answering(end.name, end.sock, end.peer)
+            self.ends[name] = Answering(end.name, end.sock, self._rounds, end.peer)
         self.knocks = [self._knock(database, near, KNOCK), self._knock(database, far, KNOCK + 1)]
 
     def _knock(self, source: tuple[str, str], destination: tuple[str, str], port: int) -> End:
@@ -81,7 +81,7 @@ class Traffic(Streams):
             here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         here.setblocking(False)
         self.ends[f"knock {port}"] = End(f"knock {port}", here, self._rounds, (destination[1], port))
-        heard = self.ends[f"heard {port}"] = Silent(f"heard {port}", there)
+        heard = self.ends[f"heard {port}"] = Silent(f"heard {port}", there, self._rounds)
         return heard
 
     def datagrams(self) -> tuple[int, int]:
