@@ -45,6 +45,32 @@ class Statistics:
     heard: float = 0.0
 
 
+class Revival:
+    """Shared by the reflectors of one server: whoever finds it back after an outage ends the pauses of the others."""
+
+    INTERVAL: Final = 0.1
+    SPREAD: Final = 0.5
+    """Seconds over which those who were ended ask again."""
+
+    def __init__(self, draw: Callable[[], float] = random.random) -> None:
+        self._count = 0
+        self._draw = draw
+
+    def happened(self) -> None:
+        """The server is back."""
+        self._count += 1
+
+    def pause(self, stop: threading.Event, seconds: float) -> bool:
+        """Wait so long, or until the server is back; True if it is time to end."""
+        before, deadline = self._count, time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if stop.wait(min(left, self.INTERVAL)):
+                return True
+            if self._count != before:
+                return stop.wait(min(left, self.SPREAD * self._draw()))
+        return False
+
+
 class Reflector:
     """One kind, all of it or what a field selector leaves.
 
@@ -58,6 +84,7 @@ class Reflector:
         store: Store[Any],
         *,
         field_selector: str = "",
+        revival: Revival | None = None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[threading.Event, float], bool] | None = None,
         draw: Callable[[], float] = random.random,
@@ -70,7 +97,9 @@ class Reflector:
         self._api = api
         self._field_selector = field_selector
         self._clock = clock
-        self._pause = pause or (lambda stop, seconds: stop.wait(seconds))
+        self._revival = revival or Revival()
+        self._pause = pause
+        self._is_asked_to_wait = False
         self._draw = draw
         self._version = ""
         self._retry = RETRY_FIRST
@@ -79,7 +108,7 @@ class Reflector:
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``. Never raises for what the server does."""
         while not stop.is_set():
-            began = self._clock()
+            began, self._is_asked_to_wait = self._clock(), False
             try:
                 wait = self._turn(stop)
             except ApiError as error:
@@ -91,8 +120,13 @@ class Reflector:
                 wait = self._failed(error)
             if self._clock() - began >= HEALTHY:
                 self._retry = RETRY_FIRST
-            if wait and self._pause(stop, wait):
+            if wait and self._rest(stop, wait):
                 return
+
+    def _rest(self, stop: threading.Event, seconds: float) -> bool:
+        if self._pause is not None:
+            return self._pause(stop, seconds)
+        return stop.wait(seconds) if self._is_asked_to_wait else self._revival.pause(stop, seconds)
 
     def _turn(self, stop: threading.Event) -> float:
         """List if need be, and watch until the server ends it; the answer is how long to wait before the next."""
@@ -143,11 +177,12 @@ class Reflector:
 
     def _failed(self, error: Exception, retry_after: float = 0.0) -> float:
         self.statistics.errors += 1
+        self._is_asked_to_wait = bool(retry_after)
         if isinstance(error, ApiError) and error.is_expired:
-            # Not a fault: what was missed is not known any more, so all is asked anew.
+            # Not a fault: what was missed is not known any more, so all is asked anew. Servers say so when they were started again.
             self._version = ""
-        else:
-            self._ill(str(error))
+            return max(retry_after, self._next_pause(ENDED_LAST))
+        self._ill(str(error))
         return max(retry_after, self._next_pause(RETRY_LAST))
 
     def _next_pause(self, most: float) -> float:
@@ -163,6 +198,7 @@ class Reflector:
                 "%s: the API server is back after %.0f s", self.resource.plural, self._clock() - self._since
             )
             self.trouble = ""
+            self._revival.happened()
 
     def _ill(self, trouble: str) -> None:
         if not self.trouble:

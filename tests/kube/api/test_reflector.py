@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lace_sdn.kube.api import client
-from lace_sdn.kube.api.reflector import RETRY_FIRST, RETRY_LAST, Reflector
+from lace_sdn.kube.api.reflector import RETRY_FIRST, RETRY_LAST, Reflector, Revival
 from lace_sdn.kube.api.resources import NODES, Resource
 from lace_sdn.kube.api.store import Store
 
@@ -329,3 +329,18 @@ def test_a_fault_of_a_listener_ends_nothing(started: Watching, caplog: pytest.Lo
     change(started.api, b="2")
     started.becomes(a="2", b="2")
     assert "watching failed" in caplog.text
+
+
+def test_who_finds_the_server_back_ends_the_pauses_of_the_others() -> None:
+    revival, stop, ended = Revival(), threading.Event(), []
+    waiting = threading.Thread(target=lambda: ended.append(revival.pause(stop, 60.0)))
+    waiting.start()
+    eventually(lambda: revival.happened() or bool(ended))
+    waiting.join(5)
+    assert ended == [False]
+
+
+def test_a_pause_ends_with_the_process() -> None:
+    stop = threading.Event()
+    stop.set()
+    assert Revival().pause(stop, 60.0)
