@@ -26,6 +26,7 @@ from lace_sdn.kube.trim import trimmed
 from lace_sdn.model.labels import labels
 from lace_sdn.pipeline.compiler import Cluster
 from lace_sdn.policy.binding import Binder
+from lace_sdn.policy.refusal import Reason, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from lace_sdn.kube.build import Built
     from lace_sdn.model.labels import Labels
     from lace_sdn.model.objects import Address, Network, Prefix
-    from lace_sdn.policy.refusal import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -274,6 +274,10 @@ class ApiWorld:
         refusal = unfit("Pod", namespace, name, by_name)
         if refusal is not None:
             return refusal
+        manifest = self.stores[resources.NETWORKS].get("", str(name))
+        if manifest is not None and manifest.data["metadata"].get("deletionTimestamp"):
+            leaving = f'is bound to Network "{name}", which is being deleted'
+            return Refusal("Pod", namespace, Reason.NETWORK_TERMINATING, leaving, "expected one that stays")
         return by_name[str(name)]
 
     def blocks(self, network: str) -> tuple[Prefix, ...]:

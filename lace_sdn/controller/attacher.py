@@ -10,17 +10,17 @@ import contextlib
 import logging
 import threading
 import time
-from collections import defaultdict
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
+from lace_sdn.controller.addresses import Addresses
 from lace_sdn.controller.attaching import Attached, AttachError
+from lace_sdn.controller.name_locks import NameLocks
 from lace_sdn.kube.api import resources
 from lace_sdn.kube.api.client import ApiError, ApiUnreachable
 from lace_sdn.kube.claims import why_not
 from lace_sdn.kube.observed import owner_uid
 from lace_sdn.node import NodeError
-from lace_sdn.policy.addresses import Taken, choose
 from lace_sdn.policy.allocation import mac_of
 from lace_sdn.policy.refusal import Refusal
 from lace_sdn.switch.ovsdb_plan import POD_UID
@@ -28,6 +28,7 @@ from lace_sdn.switch.pod_ports import PodPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from lace_sdn.controller.attaching import LinkKind, Links, Sandbox, Switch, WorldView
     from lace_sdn.model.objects import Address, Network, Prefix
@@ -63,10 +64,8 @@ class Attacher:
         self._links = links
         self._interface_of = interface_of
         self._kind = kind
-        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._reserved: dict[str, tuple[str, tuple[Address, ...]]] = {}
-        self._choosing = threading.Lock()
-        self._last: dict[tuple[str, int], int] = {}
+        self._pods = NameLocks()
+        self._addresses = Addresses(world)
         self.making: set[str] = set()
         """Interfaces of pods that are being attached."""
 
@@ -118,7 +117,11 @@ class Attacher:
             if each.endpoint == sandbox.pod and (
                 each.name != own or each.external_ids.get(POD_UID, uid) != uid
             ):
-                self.remove_port(each.name)
+                if not self.remove_port(each.name):
+                    found = (
+                        f"interface {each.name} of an earlier sandbox of Pod {sandbox.pod} is still on br-int"
+                    )
+                    raise AttachError(found, "Open vSwitch does not take it away; does ovsdb-server run?")
                 self.unplug(each.name)
 
     def _endpoint(self, sandbox: Sandbox, pod: Mapping[str, Any]) -> Data:
@@ -132,15 +135,13 @@ class Attacher:
             self.free(present)
         network = self._network(sandbox, pod)
         blocks = self._blocks(sandbox, network)
-        with self._choosing:
-            addresses = self._choose(sandbox, network, blocks)
-            self._reserved[sandbox.pod] = (network.name, addresses)
+        addresses = self._addresses.choose(sandbox.pod, network, blocks)
         try:
             made = self._create(sandbox, uid, network.name, addresses)
             self._confirm(sandbox, made, is_new=True)
         except AttachError:
             # It may have been written all the same: it is found in the next try, or swept.
-            self._reserved.pop(sandbox.pod, None)
+            self._addresses.release(sandbox.pod)
             raise
         return made
 
@@ -175,32 +176,6 @@ class Attacher:
                     f"`kubectl describe network {network.name}` says why there is none (Pod {sandbox.pod})",
                 )
             time.sleep(_LOOK_EVERY)
-
-    def _choose(self, sandbox: Sandbox, network: Network, blocks: Iterable[Prefix]) -> tuple[Address, ...]:
-        taken = self._taken(sandbox.pod)
-        found: list[Address] = []
-        for version in sorted({subnet.prefix.version for subnet in network.subnets}):
-            its = [block for block in blocks if block.version == version]
-            address = choose(its, network.name, taken, self._last.get((network.name, version), 0))
-            if address is None:
-                size = ", ".join(map(str, its))
-                raise AttachError(
-                    f'no IPv{version} address is left in {size} of Network "{network.name}"',
-                    f"for Pod {sandbox.pod} on Node {self._world.node}; expected blocks larger than these, or fewer pods here",
-                )
-            self._last[network.name, version] = int(address)
-            found.append(address)
-        return tuple(found)
-
-    def _taken(self, pod: str) -> Taken:
-        """Addresses of other pods, as far as anything still has them."""
-        taken = Taken()
-        for network, addresses in self._world.taken():
-            taken.add(network, addresses)
-        for name, (network, addresses) in self._reserved.items():
-            if name != pod:
-                taken.add(network, addresses)
-        return taken
 
     def _create(self, sandbox: Sandbox, uid: str, network: str, addresses: Iterable[Address]) -> Data:
         body = {
@@ -352,12 +327,12 @@ class Attacher:
         """All interfaces of pods on the bridge; none while the database is away."""
         return self._switch.interfaces() or ()
 
-    def remove_port(self, interface: str) -> None:
-        """Take a port from the bridge, if it is there."""
-        if not self._switch.remove_pod(interface).wait(PORT_WITHIN):
-            log.warning(
-                "interface %s: Open vSwitch does not take the port away; it is swept later", interface
-            )
+    def remove_port(self, interface: str) -> bool:
+        """Take a port from the bridge, if it is there. False if the database does not answer."""
+        if self._switch.remove_pod(interface).wait(PORT_WITHIN):
+            return True
+        log.warning("interface %s: Open vSwitch does not take the port away; it is swept later", interface)
+        return False
 
     def unplug(self, interface: str) -> None:
         """Remove a link, if it is there."""
@@ -376,19 +351,13 @@ class Attacher:
                 metadata.get("namespace", ""),
                 uid=metadata["uid"],
             )
-        except ApiError as error:
-            if not (error.is_not_found or error.is_conflict):
-                log.warning(
-                    "NetworkEndpoint %s is not deleted: %s; it is swept later", full_name(endpoint), error
-                )
+        except (ApiError, ApiUnreachable) as error:
+            if not (isinstance(error, ApiError) and (error.is_not_found or error.is_conflict)):
+                name = full_name(endpoint)
+                log.warning("NetworkEndpoint %s is not deleted: %s; it is swept later", name, error)
                 return
-        except ApiUnreachable as error:
-            log.warning(
-                "NetworkEndpoint %s is not deleted: %s; it is swept later", full_name(endpoint), error
-            )
-            return
         self._world.drop_endpoint(endpoint)
-        self._reserved.pop(full_name(endpoint), None)
+        self._addresses.release(full_name(endpoint))
 
     @staticmethod
     def _ask(get: Callable[[], Data], sandbox: Sandbox) -> Data | None:
@@ -404,24 +373,17 @@ class Attacher:
 
     @contextlib.contextmanager
     def _alone(self, pod: str, interface: str) -> Iterator[None]:
-        with self._locks[pod]:
+        with self._pods.held(pod):
             self.making.add(interface)
             try:
                 yield
             finally:
                 self.making.discard(interface)
-                self._reserved.pop(pod, None)
+                self._addresses.release(pod)
 
-    @contextlib.contextmanager
-    def unless_busy(self, pod: str) -> Iterator[bool]:
+    def unless_busy(self, pod: str) -> AbstractContextManager[bool]:
         """Nothing is done for the pod meanwhile; False if something is."""
-        lock = self._locks[pod]
-        is_free = lock.acquire(blocking=False)
-        try:
-            yield is_free
-        finally:
-            if is_free:
-                lock.release()
+        return self._pods.if_free(pod)
 
 
 def addresses_of(endpoint: Mapping[str, Any]) -> tuple[Address, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from lace_sdn.kube.endpoint_report import some, some_of
 from lace_sdn.model.objects import NetworkType
 from lace_sdn.operator.conditions import Said, Wanted
+from lace_sdn.policy.refusal import Reason
 from lace_sdn.policy.selection import Selection
 
 if TYPE_CHECKING:
@@ -212,5 +213,5 @@ def _binding(binding: BindingPolicy, against: Against, seen: Seen) -> Wanted:
     network = seen.networks.get(binding.network)
     if network is not None and network.is_deleted:
         message = f'Network "{binding.network}" is being deleted; expected another one; pods that it binds are refused'
-        ready = Said(READY, False, "NetworkTerminating", message)
+        ready = Said(READY, False, Reason.NETWORK_TERMINATING, message)
     return Wanted((ready or Said(READY, True, "Resolved", f'binds to Network "{binding.network}"'),))

@@ -43,8 +43,8 @@ def choose(blocks: Iterable[Prefix], network: str, taken: Taken, last: int = 0) 
     """
     blocks = sorted(blocks, key=lambda block: int(block.network_address))
     for is_strict in (True, False):
-        for block in _from(blocks, last):
-            for number in _numbers(block, last):
+        for block, numbers in _in_order(blocks, last):
+            for number in numbers:
                 used = (
                     taken.has_anywhere if is_strict else lambda version, its: taken.has(network, version, its)
                 )
@@ -53,22 +53,18 @@ def choose(blocks: Iterable[Prefix], network: str, taken: Taken, last: int = 0) 
     return None
 
 
-def _from(blocks: list[Prefix], last: int) -> list[Prefix]:
-    """The block of ``last`` first, and once more at the end: its part before ``last``."""
+def _in_order(blocks: list[Prefix], last: int) -> Iterator[tuple[Prefix, range]]:
+    """What is behind ``last`` in its block, the blocks after that, those before, and what is before ``last``."""
     for index, block in enumerate(blocks):
         start, end = _usable(block)
         if start <= last < end:
-            return [*blocks[index:], *blocks[: index + 1]]
-    return blocks
-
-
-def _numbers(block: Prefix, last: int) -> Iterator[int]:
-    start, end = _usable(block)
-    if start <= last < end:
-        yield from range(last + 1, end)
-        yield from range(start, last + 1)
-    else:
-        yield from range(start, end)
+            yield block, range(last + 1, end)
+            for other in (*blocks[index + 1 :], *blocks[:index]):
+                yield other, range(*_usable(other))
+            yield block, range(start, last + 1)
+            return
+    for block in blocks:
+        yield block, range(*_usable(block))
 
 
 def _usable(block: Prefix) -> tuple[int, int]:

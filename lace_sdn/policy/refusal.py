@@ -22,6 +22,7 @@ class Reason(StrEnum):
     NO_NETWORK = "NoNetwork"
     NETWORK_MISSING = "NetworkMissing"
     NETWORK_EXTERNAL = "NetworkExternal"
+    NETWORK_TERMINATING = "NetworkTerminating"
     NETWORK_NOT_SUPPORTED = "NetworkNotSupported"
     ONLY_EXTERNAL = "OnlyExternal"
 
