@@ -55,14 +55,16 @@ def request_of(environment: Any, config: bytes) -> bytes:
 def _exchange(path: str, request: bytes) -> str:
     """The exit status, one digit, and what is to be printed. Raises OSError."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    connection.settimeout(PATIENCE)
-    connection.connect(path)
-    connection.sendall(request)
-    connection.shutdown(_socket.SHUT_WR)
-    parts = []
-    while part := connection.recv(1 << 16):
-        parts.append(part)
-    connection.close()
+    try:
+        connection.settimeout(PATIENCE)
+        connection.connect(path)
+        connection.sendall(request)
+        connection.shutdown(_socket.SHUT_WR)
+        parts = []
+        while part := connection.recv(1 << 16):
+            parts.append(part)
+    finally:
+        connection.close()
     answer = b"".join(parts).decode()
     if answer[:1] not in ("0", "1"):
         raise ConnectionError("the connection was closed before the answer")
@@ -93,7 +95,7 @@ def _without_controller(command: str, path: str, request: bytes, why: str, versi
 def _spool(path: str, request: bytes) -> None:
     """Deleting must not fail for long: what is left to do is written down for the next controller."""
     folder = os.path.join(os.path.dirname(path), SPOOL)
-    name = os.environ.get("CNI_CONTAINERID") or "none"
+    name = "c-" + os.environ.get("CNI_CONTAINERID", "").replace("/", "_")
     os.makedirs(folder, exist_ok=True)
     draft = os.path.join(folder, f".{name}")
     with open(draft, "wb") as file:

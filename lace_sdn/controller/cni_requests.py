@@ -82,7 +82,8 @@ def read(message: bytes) -> Request:
         raise AttachError(f"CNI_COMMAND is {command!r}", expected, BAD_ENVIRONMENT)
     missing = [f"CNI_{name}" for name in NEEDED.get(command, ()) if not environment.get(f"CNI_{name}")]
     if missing:
-        raise AttachError(f"{' and '.join(missing)} is missing", f"{command} needs it", BAD_ENVIRONMENT)
+        found = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        raise AttachError(found, f"expected a value with {command}", BAD_ENVIRONMENT)
     if command == "ADD" and not request.sandbox.pod_name:
         expected = "expected K8S_POD_NAMESPACE and K8S_POD_NAME"
         raise AttachError("CNI_ARGS names no pod", expected, BAD_ENVIRONMENT)
