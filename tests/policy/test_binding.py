@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from lace_sdn.model.labels import Labels, LabelSelector, Operator, Requirement, labels
 from lace_sdn.model.objects import BindingPolicy
 from lace_sdn.policy.binding import Binder
@@ -54,3 +57,35 @@ def test_unbound_objects_belong_to_default_if_it_exists() -> None:
 def test_a_policy_may_name_a_network_that_does_not_exist() -> None:
     """Then the pod is refused; it does not fall into another network."""
     assert network_of([policy("a", "missing")]) == "missing"
+
+
+LABELS = st.dictionaries(st.sampled_from("ab"), st.sampled_from("12")).map(labels)
+TERMS = st.builds(
+    Requirement,
+    st.sampled_from("ab"),
+    st.sampled_from(Operator),
+    st.lists(st.sampled_from("12"), min_size=1, max_size=2).map(tuple),
+)
+SELECTORS = st.lists(TERMS, max_size=2).map(lambda terms: LabelSelector(tuple(terms)))
+POLICIES = st.lists(
+    st.builds(
+        BindingPolicy,
+        st.sampled_from("pqrst"),
+        st.sampled_from(["red", "blue"]),
+        SELECTORS,
+        SELECTORS,
+        st.integers(0, 1),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(POLICIES, LABELS, LABELS)
+def test_it_is_the_first_that_matches(policies: list[BindingPolicy], around: Labels, its: Labels) -> None:
+    """However they are looked up."""
+    matching = [each for each in policies if each.namespaces.matches(around) and each.objects.matches(its)]
+    first = min(matching, key=lambda each: (-each.priority, each.created, each.name), default=None)
+    assert Binder(policies, {"shop": around}, []).network_of("shop", its) == (
+        first.network if first else None
+    )
