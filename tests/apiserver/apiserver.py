@@ -142,7 +142,7 @@ class ApiServer:
                 "verbs": ["get", "patch", "update"]
                 if suffix
                 else ["create", "delete", "get", "list", "patch", "update", "watch"],
-                "shortNames": list(each.short_names),
+                "shortNames": [] if suffix else list(each.short_names),
             }
             for each in its
             for suffix in ("", "/status")[: 1 + each.has_status]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from deployment import (
     settings,
 )
 
+import lace_sdn.cni
 from lace_sdn.cli import main
 
 if TYPE_CHECKING:
@@ -143,9 +143,7 @@ def test_ports_of_one_host_differ() -> None:
 
 
 def test_the_plugin_asks_where_the_controller_listens() -> None:
-    (path,) = (ROOT / "deploy").glob("*.conflist")
-    (plugin,) = json.loads(path.read_text())["plugins"]
-    assert plugin["socket"] == option("controller", "cni-socket")
+    assert option("controller", "cni-socket") == lace_sdn.cni.SOCKET
 
 
 def test_the_host_follows_the_plan_that_the_controller_writes() -> None:
