@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lace_sdn.controller.world import Reporter, World
 from lace_sdn.kube import decode
 from lace_sdn.kube.api import resources
-from lace_sdn.kube.api.reflector import Reflector, Revival
+from lace_sdn.kube.api.reflector import Outage, Reflector
 from lace_sdn.kube.api.store import Store
 from lace_sdn.kube.between import namespaces_of, unfit
 from lace_sdn.kube.digests import DIGESTED, digest, entry
@@ -95,13 +95,13 @@ class ApiWorld:
         for resource in (*WHOLE, *OWN):
             store = self.stores[resource] = Store(packed if resource in _PACKED else _small)
             store.on_change = self._listener(resource)
-        revival = Revival()
+        outage = Outage()
         self.reflectors = [
             Reflector(
                 api,
                 resource,
                 self.stores[resource],
-                revival=revival,
+                outage=outage,
                 field_selector=f"{OWN[resource]}={node}" if resource in OWN else "",
             )
             for resource in (*WHOLE, *OWN)

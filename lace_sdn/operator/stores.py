@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.kube.api import resources
-from lace_sdn.kube.api.reflector import Reflector, Revival
+from lace_sdn.kube.api.reflector import Outage, Reflector
 from lace_sdn.kube.api.store import Store
 from lace_sdn.kube.claims import FREEING
 from lace_sdn.kube.trim import trimmed
@@ -76,8 +76,8 @@ class Stores:
     def __init__(self, api: Api) -> None:
         self._listeners: dict[Resource, list[Callable[[Key, Data | None, Data | None], None]]] = {}
         self.of: Mapping[Resource, Store[Data]] = {each: self._store(each) for each in WATCHED}
-        revival = Revival()
-        self.reflectors = [Reflector(api, each, store, revival=revival) for each, store in self.of.items()]
+        outage = Outage()
+        self.reflectors = [Reflector(api, each, store, outage=outage) for each, store in self.of.items()]
 
     def _store(self, resource: Resource) -> Store[Data]:
         if resource in WRITTEN:

@@ -18,7 +18,7 @@ from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from lace_sdn.kube.api.resources import Resource
@@ -231,8 +231,11 @@ class Api:
         label_selector: str = "",
         field_selector: str = "",
         timeout: float,
+        opened: Callable[[], None] = lambda: None,
     ) -> Iterator[Data]:
         """Events (``type``, ``object``) since a version, bookmarks too, until the server ends it after ``timeout`` seconds.
+
+        ``opened`` is called when the server has accepted to watch, which may be long before the first event.
 
         Raises ApiError (410: relist) and ApiUnreachable, also after ``SILENCE`` without a byte.
         """
@@ -245,6 +248,7 @@ class Api:
             "fieldSelector": field_selector,
         }
         with self._open("GET", resource.path(namespace), query) as response:
+            opened()
             _be_patient(response, min(SILENCE, timeout + READ_TIMEOUT))
             for line in _lines(response):
                 event = _parsed(line, self.server)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,6 @@ from lace_sdn.kube.api.client import ApiError, ApiUnreachable
 from lace_sdn.kube.api.store import described
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from lace_sdn.kube.api.client import Api
@@ -45,28 +45,46 @@ class Statistics:
     heard: float = 0.0
 
 
-class Revival:
-    """Shared by the reflectors of one server: whoever finds it back after an outage ends the pauses of the others."""
+class Outage:
+    """Shared by the reflectors of one server: its absence is said once, and whoever finds it back ends the pauses of the others."""
 
     INTERVAL: Final = 0.1
     SPREAD: Final = 0.5
-    """Seconds over which those who were ended ask again."""
+    """Seconds over which those whose pauses were ended ask again."""
 
-    def __init__(self, draw: Callable[[], float] = random.random) -> None:
-        self._count = 0
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, draw: Callable[[], float] = random.random
+    ) -> None:
+        self._clock = clock
         self._draw = draw
+        self._lock = threading.Lock()
+        self._missing: set[str] = set()
+        self._since = 0.0
+        self._returns = 0
 
-    def happened(self) -> None:
-        """The server is back."""
-        self._count += 1
+    def lost(self, plural: str, why: str) -> None:
+        """The server cannot be reached for the watch of a kind."""
+        with self._lock:
+            if not self._missing:
+                self._since = self._clock()
+                log.warning("the API server is away: %s; what is known stays in force, trying again", why)
+            self._missing.add(plural)
+
+    def found(self, plural: str) -> None:
+        """It answers."""
+        with self._lock:
+            self._missing.discard(plural)
+            self._returns += 1
+            if not self._missing:
+                log.info("the API server is back after %.0f s", self._clock() - self._since)
 
     def pause(self, stop: threading.Event, seconds: float) -> bool:
-        """Wait so long, or until the server is back; True if it is time to end."""
-        before, deadline = self._count, time.monotonic() + seconds
+        """Wait so long, or until somebody finds the server back; True if it is time to end."""
+        before, deadline = self._returns, time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if stop.wait(min(left, self.INTERVAL)):
                 return True
-            if self._count != before:
+            if self._returns != before:
                 return stop.wait(min(left, self.SPREAD * self._draw()))
         return False
 
@@ -84,7 +102,7 @@ class Reflector:
         store: Store[Any],
         *,
         field_selector: str = "",
-        revival: Revival | None = None,
+        outage: Outage | None = None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[threading.Event, float], bool] | None = None,
         draw: Callable[[], float] = random.random,
@@ -97,9 +115,10 @@ class Reflector:
         self._api = api
         self._field_selector = field_selector
         self._clock = clock
-        self._revival = revival or Revival()
+        self._outage = outage or Outage(clock)
         self._pause = pause
         self._is_asked_to_wait = False
+        self._is_away = False
         self._draw = draw
         self._version = ""
         self._retry = RETRY_FIRST
@@ -126,7 +145,7 @@ class Reflector:
     def _rest(self, stop: threading.Event, seconds: float) -> bool:
         if self._pause is not None:
             return self._pause(stop, seconds)
-        return stop.wait(seconds) if self._is_asked_to_wait else self._revival.pause(stop, seconds)
+        return stop.wait(seconds) if self._is_asked_to_wait else self._outage.pause(stop, seconds)
 
     def _turn(self, stop: threading.Event) -> float:
         """List if need be, and watch until the server ends it; the answer is how long to wait before the next."""
@@ -141,6 +160,7 @@ class Reflector:
             resource_version=self._version,
             field_selector=self._field_selector,
             timeout=seconds,
+            opened=self._well,
         ):
             self._take(event)
             if stop.is_set():
@@ -182,7 +202,7 @@ class Reflector:
             # Not a fault: what was missed is not known any more, so all is asked anew. Servers say so when they were started again.
             self._version = ""
             return max(retry_after, self._next_pause(ENDED_LAST))
-        self._ill(str(error))
+        self._ill(error)
         return max(retry_after, self._next_pause(RETRY_LAST))
 
     def _next_pause(self, most: float) -> float:
@@ -193,19 +213,24 @@ class Reflector:
 
     def _well(self) -> None:
         self.statistics.heard = self._clock()
-        if self.trouble:
-            log.info(
-                "%s: the API server is back after %.0f s", self.resource.plural, self._clock() - self._since
-            )
-            self.trouble = ""
-            self._revival.happened()
+        if self._is_away:
+            self._outage.found(self.resource.plural)
+        elif self.trouble:
+            seconds = self._clock() - self._since
+            log.info("%s: can be watched again after %.0f s", self.resource.plural, seconds)
+        self._is_away, self.trouble = False, ""
 
-    def _ill(self, trouble: str) -> None:
-        if not self.trouble:
+    def _ill(self, error: Exception) -> None:
+        """Unreachable is the server as a whole; refusals and faults are of one kind."""
+        if isinstance(error, ApiUnreachable):
+            if not self._is_away:
+                self._outage.lost(self.resource.plural, str(error))
+            self._is_away = True
+        elif not self.trouble:
             self._since = self._clock()
             log.warning(
                 "%s: cannot be watched: %s; what is known stays in force, trying again",
                 self.resource.plural,
-                trouble,
+                error,
             )
-        self.trouble = trouble
+        self.trouble = str(error)

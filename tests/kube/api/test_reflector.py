@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lace_sdn.kube.api import client
-from lace_sdn.kube.api.reflector import RETRY_FIRST, RETRY_LAST, Reflector, Revival
+from lace_sdn.kube.api.reflector import RETRY_FIRST, RETRY_LAST, Outage, Reflector
 from lace_sdn.kube.api.resources import NODES, Resource
 from lace_sdn.kube.api.store import Store
 
@@ -332,10 +332,10 @@ def test_a_fault_of_a_listener_ends_nothing(started: Watching, caplog: pytest.Lo
 
 
 def test_who_finds_the_server_back_ends_the_pauses_of_the_others() -> None:
-    revival, stop, ended = Revival(), threading.Event(), []
-    waiting = threading.Thread(target=lambda: ended.append(revival.pause(stop, 60.0)))
+    outage, stop, ended = Outage(), threading.Event(), []
+    waiting = threading.Thread(target=lambda: ended.append(outage.pause(stop, 60.0)))
     waiting.start()
-    eventually(lambda: revival.happened() or bool(ended))
+    eventually(lambda: outage.found("pods") or bool(ended))
     waiting.join(5)
     assert ended == [False]
 
@@ -343,4 +343,26 @@ def test_who_finds_the_server_back_ends_the_pauses_of_the_others() -> None:
 def test_a_pause_ends_with_the_process() -> None:
     stop = threading.Event()
     stop.set()
-    assert Revival().pause(stop, 60.0)
+    assert Outage().pause(stop, 60.0)
+
+
+def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    times = iter([100.0, 107.0])
+    outage = Outage(lambda: next(times))
+    for plural in ("pods", "nodes", "pods"):
+        outage.lost(plural, "http://api: connection refused")
+    for plural in ("nodes", "pods"):
+        outage.found(plural)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the API server is away: http://api: connection refused; what is known stays in force, trying again",
+        "the API server is back after 7 s",
+    ]
+
+
+def test_a_server_that_is_away_is_a_trouble_of_every_watch(server: ApiServer, started: Watching) -> None:
+    server.break_connections()
+    server.faults.set(status=500)
+    eventually(lambda: started.reflector.trouble)
+    server.faults.set()
+    eventually(lambda: not started.reflector.trouble)
