@@ -1,4 +1,4 @@
-"""The addresses of a node's pods that are being attached: chosen one after another, kept until their NetworkEndpoint is known."""
+"""The addresses of a node's pods that are being attached: chosen one after another, kept until their NetworkEndpoint is known, or known not to be."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ class Addresses:
         self._reserved: dict[str, tuple[str, tuple[Address, ...]]] = {}
         self._last: dict[tuple[str, int], int] = {}
 
+    @property
+    def pods(self) -> frozenset[str]:
+        """For whom some are kept: ``namespace/name``."""
+        return frozenset(self._reserved)
+
     def choose(self, pod: str, network: Network, blocks: Iterable[Prefix]) -> tuple[Address, ...]:
         """One of each family of the network, which nobody else gets until ``release``. Raises AttachError."""
         with self._lock:
@@ -43,7 +48,7 @@ class Addresses:
             return tuple(found)
 
     def release(self, pod: str) -> None:
-        """What was chosen for the pod is its NetworkEndpoint's now, or nobody's."""
+        """What was chosen for the pod is its NetworkEndpoint's now, which is known; or nobody's."""
         with self._lock:
             self._reserved.pop(pod, None)
 

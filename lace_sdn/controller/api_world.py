@@ -271,14 +271,26 @@ class ApiWorld:
         by_name = {network.name: network for network in networks}
         found: Labels = labels(its)
         name = self._binder(networks).network_of(namespace, found)
-        refusal = unfit("Pod", namespace, name, by_name)
+        refusal = self._not_now(namespace, name) or unfit("Pod", namespace, name, by_name)
         if refusal is not None:
             return refusal
+        return by_name[str(name)]
+
+    def _not_now(self, namespace: str, name: str | None) -> Refusal | None:
+        """Why a Network that there is takes no pods yet, or no more."""
         manifest = self.stores[resources.NETWORKS].get("", str(name))
-        if manifest is not None and manifest.data["metadata"].get("deletionTimestamp"):
+        if manifest is None:
+            return None
+        if manifest.data["metadata"].get("deletionTimestamp"):
             leaving = f'is bound to Network "{name}", which is being deleted'
             return Refusal("Pod", namespace, Reason.NETWORK_TERMINATING, leaving, "expected one that stays")
-        return by_name[str(name)]
+        if not manifest.decoded(decode.network).key:
+            found = f'is bound to Network "{name}", which has no key yet (status.networkKey)'
+            expected = (
+                f"expected one of the operator; `kubectl describe network {name}` says why there is none"
+            )
+            return Refusal("Pod", namespace, Reason.NETWORK_MISSING, found, expected)
+        return None
 
     def blocks(self, network: str) -> tuple[Prefix, ...]:
         """The node's own blocks of a Network."""
@@ -302,8 +314,10 @@ class ApiWorld:
         self.stores[resources.NETWORK_ENDPOINTS].put(body)
 
     def drop_endpoint(self, body: Mapping[str, Any]) -> None:
-        """What was just deleted, before the watch says it."""
-        self.stores[resources.NETWORK_ENDPOINTS].remove(dict(body))
+        """What was just deleted, before the watch says it; not another one that has its name now."""
+        present = self.endpoint(body["metadata"].get("namespace", ""), body["metadata"]["name"])
+        if present is not None and present["metadata"]["uid"] == body["metadata"]["uid"]:
+            self.stores[resources.NETWORK_ENDPOINTS].remove(dict(body))
 
     @cached_property
     def node_body(self) -> Mapping[str, Any]:

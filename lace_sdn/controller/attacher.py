@@ -1,4 +1,4 @@
-"""Attaching and detaching pods: address, NetworkEndpoint, link, port, flows; each step can be the last before a crash.
+"""Attaching and detaching pods: NetworkEndpoint, link, port, flows; each step can be the last before a crash.
 
 What was begun is found again: the NetworkEndpoint is written before anything is plugged, the port says whose it is. What has no counterpart
 any more is swept away, once everything is known.
@@ -10,28 +10,24 @@ import contextlib
 import logging
 import threading
 import time
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from lace_sdn.controller.addresses import Addresses
 from lace_sdn.controller.attaching import Attached, AttachError
+from lace_sdn.controller.endpoints import Endpoints, addresses_of, asked
 from lace_sdn.controller.name_locks import NameLocks
 from lace_sdn.kube.api import resources
 from lace_sdn.kube.api.client import ApiError, ApiUnreachable
-from lace_sdn.kube.claims import why_not
 from lace_sdn.kube.observed import owner_uid
 from lace_sdn.node import NodeError
 from lace_sdn.policy.allocation import mac_of
-from lace_sdn.policy.refusal import Refusal
 from lace_sdn.switch.ovsdb_plan import POD_UID
 from lace_sdn.switch.pod_ports import PodPort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from lace_sdn.controller.attaching import LinkKind, Links, Sandbox, Switch, WorldView
-    from lace_sdn.model.objects import Address, Network, Prefix
     from lace_sdn.switch.pod_interface import PodInterface
 
 log = logging.getLogger(__name__)
@@ -39,8 +35,6 @@ log = logging.getLogger(__name__)
 Data = dict[str, Any]
 
 # Seconds.
-BLOCK_WITHIN: Final = 20.0
-"""Until the operator has given the node a block."""
 PORT_WITHIN: Final = 10.0
 FLOWS_WITHIN: Final = 20.0
 """Until the switch has confirmed the pod's flows."""
@@ -64,38 +58,38 @@ class Attacher:
         self._links = links
         self._interface_of = interface_of
         self._kind = kind
-        self._pods = NameLocks()
-        self._addresses = Addresses(world)
-        self.making: set[str] = set()
-        """Interfaces of pods that are being attached."""
+        self.endpoints = Endpoints(world)
+        self._busy = NameLocks()
+        """Of pods (``namespace/name``), and inside of these of interfaces."""
 
     # ADD.
 
     def add(self, sandbox: Sandbox) -> Attached:
         """Attach, or complete what was begun; returns when the switch has confirmed the pod's flows. Raises AttachError."""
-        if not self._world.is_synced:
-            kinds = ", ".join(self._world.missing)
-            raise AttachError("the controller is starting", f"not listed from the API server yet: {kinds}")
-        own = self._interface_of(sandbox.container)
-        with self._alone(sandbox.pod, own):
+        self._need_world()
+        with self._alone(sandbox.pod, self._interface_of(sandbox.container)):
             pod = self._pod(sandbox)
             uid = str(pod["metadata"]["uid"])
             self._remove_others(sandbox, uid)
-            endpoint = self._endpoint(sandbox, pod)
-            its = self._attached(sandbox, endpoint)
+            its = self._attached(sandbox, self.endpoints.of(sandbox, pod))
             self._plug(sandbox, its)
-            self._world.put_endpoint(endpoint)
             self._put_port(sandbox, uid, its)
             self._await_flows(sandbox, uid, its)
         self._say_ready(sandbox, its)
         return its
 
+    def _need_world(self) -> None:
+        if not self._world.is_synced:
+            kinds = ", ".join(self._world.missing)
+            raise AttachError("the controller is starting", f"not listed from the API server yet: {kinds}")
+
     def _pod(self, sandbox: Sandbox) -> Mapping[str, Any]:
-        """The pod that the runtime speaks of, and not one that had its name."""
+        """The pod that the runtime speaks of, and not one that had its name: without a uid only the API server knows."""
         found = self._world.pod(sandbox.pod_namespace, sandbox.pod_name)
-        if found is None or (sandbox.uid and found["metadata"]["uid"] != sandbox.uid):
-            body = self._ask(
-                lambda: self._world.api.get(resources.PODS, sandbox.pod_name, sandbox.pod_namespace), sandbox
+        if found is None or found["metadata"]["uid"] != sandbox.uid:
+            body = asked(
+                lambda: self._world.api.get(resources.PODS, sandbox.pod_name, sandbox.pod_namespace),
+                sandbox.pod,
             )
             if body is None:
                 raise AttachError(f"Pod {sandbox.pod} does not exist", "it was deleted meanwhile")
@@ -104,10 +98,14 @@ class Attacher:
         metadata, node = found["metadata"], found["spec"].get("nodeName")
         if sandbox.uid and metadata["uid"] != sandbox.uid:
             raise AttachError(
-                f"Pod {sandbox.pod} is another one now", f"uid {metadata['uid']}, not {sandbox.uid}"
+                f"Pod {sandbox.pod} is another one now",
+                f"uid {metadata['uid']} in the API server, the container runtime says {sandbox.uid}",
             )
         if node != self._world.node:
-            raise AttachError(f"Pod {sandbox.pod} is on Node {node}", f"this is Node {self._world.node}")
+            raise AttachError(
+                f"Pod {sandbox.pod} is on Node {node}",
+                f"this is Node {self._world.node}; expected the controller's --node to be the kubelet's name of this node",
+            )
         return found
 
     def _remove_others(self, sandbox: Sandbox, uid: str) -> None:
@@ -123,94 +121,6 @@ class Attacher:
                     )
                     raise AttachError(found, "Open vSwitch does not take it away; does ovsdb-server run?")
                 self.unplug(each.name)
-
-    def _endpoint(self, sandbox: Sandbox, pod: Mapping[str, Any]) -> Data:
-        """The pod's NetworkEndpoint: the one that it has, or a new one with addresses of its own."""
-        uid = str(pod["metadata"]["uid"])
-        present = self._world.endpoint(sandbox.pod_namespace, sandbox.pod_name)
-        if present is not None and owner_uid(present) == uid:
-            self._confirm(sandbox, present, is_new=False)
-            return dict(present)
-        if present is not None:
-            self.free(present)
-        network = self._network(sandbox, pod)
-        blocks = self._blocks(sandbox, network)
-        addresses = self._addresses.choose(sandbox.pod, network, blocks)
-        try:
-            made = self._create(sandbox, uid, network.name, addresses)
-            self._confirm(sandbox, made, is_new=True)
-        except AttachError:
-            # It may have been written all the same: it is found in the next try, or swept.
-            self._addresses.release(sandbox.pod)
-            raise
-        return made
-
-    def _confirm(self, sandbox: Sandbox, endpoint: Mapping[str, Any], *, is_new: bool) -> None:
-        """What was seen here may be old: ask, after the endpoint is written, whether its addresses may be used."""
-        try:
-            why = why_not(self._world.api, endpoint, is_new=is_new)
-        except (ApiError, ApiUnreachable) as error:
-            raise AttachError(f"Pod {sandbox.pod} may not use its address yet", str(error)) from None
-        if why:
-            self.free(endpoint)
-            raise AttachError(f"Pod {sandbox.pod} gets another address", why)
-
-    def _network(self, sandbox: Sandbox, pod: Mapping[str, Any]) -> Network:
-        found = self._world.network_of(sandbox.pod_namespace, pod["metadata"].get("labels") or {})
-        if isinstance(found, Refusal):
-            raise AttachError(f"Pod {sandbox.pod} has no Network", f"{found.found}; {found.expected}")
-        return found
-
-    def _blocks(self, sandbox: Sandbox, network: Network) -> tuple[Prefix, ...]:
-        """The node's blocks of the network, of each of its families: the operator may be about to give them."""
-        families = {subnet.prefix.version for subnet in network.subnets}
-        deadline = time.monotonic() + BLOCK_WITHIN
-        while True:
-            found = self._world.blocks(network.name)
-            if {block.version for block in found} >= families:
-                return found
-            if time.monotonic() > deadline:
-                raise AttachError(
-                    f'Node {self._world.node} has no block of Network "{network.name}"',
-                    f"expected an Allocation of the operator within {BLOCK_WITHIN:.0f} s; "
-                    f"`kubectl describe network {network.name}` says why there is none (Pod {sandbox.pod})",
-                )
-            time.sleep(_LOOK_EVERY)
-
-    def _create(self, sandbox: Sandbox, uid: str, network: str, addresses: Iterable[Address]) -> Data:
-        body = {
-            "apiVersion": resources.NETWORK_ENDPOINTS.api_version,
-            "kind": resources.NETWORK_ENDPOINTS.kind,
-            "metadata": {
-                "name": sandbox.pod_name,
-                "namespace": sandbox.pod_namespace,
-                "ownerReferences": [
-                    {"apiVersion": "v1", "kind": "Pod", "name": sandbox.pod_name, "uid": uid}
-                ],
-            },
-            "spec": {
-                "network": network,
-                "node": self._world.node,
-                "addresses": [str(address) for address in addresses],
-            },
-        }
-        try:
-            return self._world.api.create(resources.NETWORK_ENDPOINTS, body)
-        except ApiError as error:
-            if not error.is_already_exists:
-                raise AttachError(f"NetworkEndpoint {sandbox.pod} is not accepted", str(error)) from None
-        except ApiUnreachable as error:
-            raise AttachError("the API server cannot be reached", str(error)) from None
-        present = self._ask(
-            lambda: self._world.api.get(resources.NETWORK_ENDPOINTS, sandbox.pod_name, sandbox.pod_namespace),
-            sandbox,
-        )
-        if present is not None and owner_uid(present) == uid and present["spec"]["node"] == self._world.node:
-            return present  # of an attempt whose answer was lost
-        raise AttachError(
-            f"NetworkEndpoint {sandbox.pod} of an earlier pod is still there",
-            "it is removed by Kubernetes with that pod, or by its node",
-        )
 
     def _attached(self, sandbox: Sandbox, endpoint: Mapping[str, Any]) -> Attached:
         addresses = addresses_of(endpoint)
@@ -247,9 +157,11 @@ class Attacher:
         deadline = time.monotonic() + FLOWS_WITHIN
         while not self._switch.is_programmed(sandbox.pod, uid, its.interface):
             if time.monotonic() > deadline:
+                port = self._port(its.interface)
                 raise AttachError(
                     f"the switch has not confirmed the flows of Pod {sandbox.pod} within {FLOWS_WITHIN:.0f} s",
-                    f"does ovs-vswitchd run, and is interface {its.interface} well (ovs-vsctl list interface)?",
+                    (port.problem if port else "")
+                    or f"does ovs-vswitchd run, and is interface {its.interface} well (ovs-vsctl list interface)?",
                 )
             time.sleep(_LOOK_EVERY)
 
@@ -282,24 +194,29 @@ class Attacher:
     def delete(self, sandbox: Sandbox) -> None:
         """Detach; what is not there is no fault. What cannot be done now is done by the sweep."""
         own = self._interface_of(sandbox.container)
-        with self._alone(sandbox.pod or sandbox.container, own):
-            others = [each for each in self.interfaces() if each.endpoint == sandbox.pod and each.name != own]
-            uid = next(
-                (each.external_ids.get(POD_UID, "") for each in self.interfaces() if each.name == own),
-                sandbox.uid,
-            )
+        port = self._port(own)
+        # The runtime need not say whose sandbox it was; the port does.
+        pod = port.endpoint if port and not sandbox.pod_name else sandbox.pod
+        with self._alone(pod, own):
+            port = self._port(own)
+            uid = port.external_ids.get(POD_UID, "") if port else sandbox.uid
             self.remove_port(own)
             self.unplug(own)
-            present = self._world.endpoint(sandbox.pod_namespace, sandbox.pod_name)
-            # A later sandbox of the pod goes on with its addresses.
-            if (
-                present is not None
-                and not others
-                and uid
-                and owner_uid(present) == uid
-                and self.is_over(present)
-            ):
-                self.free(present)
+            self._free(pod, uid, own)
+
+    def _free(self, pod: str, uid: str, own: str) -> None:
+        """The addresses of the pod's last sandbox; a later one goes on with them. Left to the sweep while not everything is known."""
+        known = self.known()
+        namespace, _, name = pod.partition("/")
+        present = self._world.endpoint(namespace, name)
+        if (
+            known is None
+            or present is None
+            or any(each.endpoint == pod and each.name != own for each in known)
+        ):
+            return
+        if uid and owner_uid(present) == uid and self.is_over(present):
+            self.endpoints.free(present)
 
     def is_over(self, endpoint: Mapping[str, Any]) -> bool:
         """Whether its pod will not be attached again: addresses of one whose sandbox only failed stay with it."""
@@ -311,12 +228,16 @@ class Attacher:
         return bool(pod["metadata"].get("deletionTimestamp")) or ended
 
     def check(self, sandbox: Sandbox) -> list[str]:
-        """What is not as ``add`` left it, in words."""
+        """What is not as ``add`` left it, in words. Raises AttachError if that cannot be known now."""
+        self._need_world()
         endpoint = self._world.endpoint(sandbox.pod_namespace, sandbox.pod_name)
         if endpoint is None:
             return [f"there is no NetworkEndpoint {sandbox.pod}"]
         its = self._attached(sandbox, endpoint)
-        problems = self._links.faults(self._link(sandbox, its))
+        try:
+            problems = self._links.faults(self._link(sandbox, its))
+        except NodeError as error:
+            raise AttachError(f"the link of Pod {sandbox.pod} cannot be looked at", str(error)) from None
         if not self._switch.is_programmed(sandbox.pod, owner_uid(endpoint), its.interface):
             problems.append(f"the switch has no flows for {its.interface}")
         return problems
@@ -326,6 +247,13 @@ class Attacher:
     def interfaces(self) -> tuple[PodInterface, ...]:
         """All interfaces of pods on the bridge; none while the database is away."""
         return self._switch.interfaces() or ()
+
+    def known(self) -> tuple[PodInterface, ...] | None:
+        """The same where something may be removed: None while not everything is known."""
+        return self._switch.interfaces() if self._world.is_synced else None
+
+    def _port(self, interface: str) -> PodInterface | None:
+        return next((each for each in self.interfaces() if each.name == interface), None)
 
     def remove_port(self, interface: str) -> bool:
         """Take a port from the bridge, if it is there. False if the database does not answer."""
@@ -341,57 +269,11 @@ class Attacher:
         except NodeError as error:
             log.warning("%s; it is swept later", error)
 
-    def free(self, endpoint: Mapping[str, Any]) -> None:
-        """Free its addresses, if it is still this one."""
-        metadata = endpoint["metadata"]
-        try:
-            self._world.api.delete(
-                resources.NETWORK_ENDPOINTS,
-                metadata["name"],
-                metadata.get("namespace", ""),
-                uid=metadata["uid"],
-            )
-        except (ApiError, ApiUnreachable) as error:
-            if not (isinstance(error, ApiError) and (error.is_not_found or error.is_conflict)):
-                name = full_name(endpoint)
-                log.warning("NetworkEndpoint %s is not deleted: %s; it is swept later", name, error)
-                return
-        self._world.drop_endpoint(endpoint)
-        self._addresses.release(full_name(endpoint))
-
-    @staticmethod
-    def _ask(get: Callable[[], Data], sandbox: Sandbox) -> Data | None:
-        """None if it is not there. Raises AttachError."""
-        try:
-            return get()
-        except ApiError as error:
-            if error.is_not_found:
-                return None
-            raise AttachError(f"the API server refuses to say about Pod {sandbox.pod}", str(error)) from None
-        except ApiUnreachable as error:
-            raise AttachError("the API server cannot be reached", str(error)) from None
-
     @contextlib.contextmanager
     def _alone(self, pod: str, interface: str) -> Iterator[None]:
-        with self._pods.held(pod):
-            self.making.add(interface)
-            try:
-                yield
-            finally:
-                self.making.discard(interface)
-                self._addresses.release(pod)
+        with self._busy.held(pod), self._busy.held(interface):
+            yield
 
-    def unless_busy(self, pod: str) -> AbstractContextManager[bool]:
-        """Nothing is done for the pod meanwhile; False if something is."""
-        return self._pods.if_free(pod)
-
-
-def addresses_of(endpoint: Mapping[str, Any]) -> tuple[Address, ...]:
-    """IPv4 first."""
-    found = [ip_address(text) for text in endpoint["spec"]["addresses"]]
-    return tuple(sorted(found, key=lambda each: each.version))
-
-
-def full_name(data: Mapping[str, Any]) -> str:
-    """``namespace/name``."""
-    return f"{data['metadata'].get('namespace', '')}/{data['metadata']['name']}"
+    def unless_busy(self, name: str) -> AbstractContextManager[bool]:
+        """Nothing is done for the pod, or with the interface, meanwhile; False if something is."""
+        return self._busy.if_free(name)

@@ -15,8 +15,9 @@ sys.path.append(str(Path(__file__).parents[1] / "operator"))
 
 from memory_api import MemoryServer
 
-from lace_sdn.controller.attacher import Attacher, full_name
+from lace_sdn.controller.attacher import Attacher
 from lace_sdn.controller.attaching import AttachError, LinkKind, Sandbox
+from lace_sdn.controller.endpoints import full_name
 from lace_sdn.controller.sweeper import Sweeper
 from lace_sdn.kube.api import resources
 from lace_sdn.kube.api.client import ApiUnreachable
@@ -74,7 +75,10 @@ class Outside:
     ports: dict[str, PodPort] = field(default_factory=dict)
     links: dict[str, Data] = field(default_factory=dict)
     namespaces: set[str] = field(default_factory=set)
+    is_database_read: bool = True
     fate: Fate = field(default_factory=Fate)
+    meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """By name of a call: what happens, once, between its effect and its answer."""
 
     def __post_init__(self) -> None:
         self.api.create(
@@ -83,6 +87,9 @@ class Outside:
         blocks = {f"ipv{block.version}Block": str(block) for block in BLOCKS}
         body = {"metadata": {"name": f"{NETWORK}-0"}, "spec": {"network": NETWORK, "node": NODE, **blocks}}
         self.api.create(resources.ALLOCATIONS, body)
+
+    def happened(self, call: str) -> None:
+        self.meanwhile.pop(call, lambda: None)()
 
     def create_pod(self, name: str) -> str:
         """Its uid."""
@@ -118,9 +125,11 @@ class MortalApi:
         call = getattr(self._outside.api, name)
 
         def made(*args: Any, **named: Any) -> Any:
-            return self._outside.fate.around(
+            answer = self._outside.fate.around(
                 lambda: call(*args, **named), lambda: ApiUnreachable("no route to host")
             )
+            self._outside.happened(name)
+            return answer
 
         return made
 
@@ -205,7 +214,9 @@ class MemorySwitch:
             event.set()
         return event
 
-    def interfaces(self) -> tuple[PodInterface, ...]:
+    def interfaces(self) -> tuple[PodInterface, ...] | None:
+        if not self._outside.is_database_read:
+            return None
         return tuple(
             PodInterface(name, port.endpoint, number, "", port.external_ids)
             for number, (name, port) in enumerate(sorted(self._outside.ports.items()), start=1)
@@ -228,19 +239,25 @@ class MemoryLinks:
         if link["namespace"] not in self._outside.namespaces:
             raise NodeError(f"{link['namespace']}: the namespace does not exist")
         self._fated(lambda: self._outside.links.__setitem__(link["peer"], link))
+        self._outside.happened("plug")
 
     def faults(self, link: Data) -> list[str]:
         found = self._outside.links.get(link["peer"])
+        self._outside.happened("faults")
         return [] if found == link else [f"interface {link['peer']} is not as it was made"]
 
     def unplug(self, peer: str) -> bool:
         return bool(self._fated(lambda: self._outside.links.pop(peer, None)))
 
     def links(self) -> list[str]:
-        return sorted(self._outside.links)
+        found = sorted(self._outside.links)
+        self._outside.happened("links")
+        return found
 
     def namespaces(self, paths: Sequence[str]) -> list[str]:
-        return [path for path in paths if path in self._outside.namespaces]
+        found = [path for path in paths if path in self._outside.namespaces]
+        self._outside.happened("namespaces")
+        return found
 
 
 class Controller:

@@ -130,8 +130,8 @@ def lived(story: Story, fate: Fate) -> Runtime:
         runtime.stop(name)
     runtime.sweep()
     assert runtime.outside.left() == {}
-    assert len(runtime.controller.attacher._pods) == 0
-    assert runtime.controller.attacher.making == set()
+    assert len(runtime.controller.attacher._busy) == 0
+    assert runtime.controller.attacher.endpoints.doubtful == frozenset()
     return runtime
 
 
