@@ -42,7 +42,7 @@ def main() -> int:
         answer = _exchange(path, request)
     except OSError as error:
         return _without_controller(command, path, request, f"{path}: {error}", _version(config))
-    sys.stdout.write(answer[1:])
+    sys.stdout.write(answer[1:].lstrip("\n"))
     return int(answer[0])
 
 
@@ -53,7 +53,7 @@ def request_of(environment: Any, config: bytes) -> bytes:
 
 
 def _exchange(path: str, request: bytes) -> str:
-    """The exit status, one digit, and what is to be printed. Raises OSError."""
+    """The exit status, one digit, and what is to be printed, to the end of the line. Raises OSError."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(PATIENCE)
@@ -65,9 +65,9 @@ def _exchange(path: str, request: bytes) -> str:
             parts.append(part)
     finally:
         connection.close()
-    answer = b"".join(parts).decode()
-    if answer[:1] not in ("0", "1"):
-        raise ConnectionError("the connection was closed before the answer")
+    answer = b"".join(parts).decode(errors="replace")
+    if answer[:1] not in ("0", "1") or not answer.endswith("\n"):
+        raise ConnectionError("the connection was closed before the end of the answer")
     return answer
 
 
@@ -108,7 +108,7 @@ def _version(config: bytes) -> str:
 
     try:
         version = json.loads(config)["cniVersion"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return VERSIONS[-1]
     return version if version in VERSIONS else VERSIONS[-1]
 

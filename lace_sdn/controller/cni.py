@@ -10,12 +10,14 @@ import logging
 import os
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.cni import SPOOL, VERSIONS
 from lace_sdn.controller import cni_requests
 from lace_sdn.controller.attaching import AttachError
 from lace_sdn.controller.cni_requests import CHECK_FAILED, NOT_AVAILABLE, TRY_AGAIN
+from lace_sdn.node import NodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +32,9 @@ log = logging.getLogger(__name__)
 Data = dict[str, Any]
 
 _LONGEST: Final = 1 << 20
+# Seconds.
 _PATIENCE: Final = 10.0
+_RETRY: Final = 0.2
 
 
 class CniServer:
@@ -58,24 +62,43 @@ class CniServer:
 
     def close(self) -> None:
         """Stop; the plugin then says that there is no controller."""
-        if self._listener is not None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
             self._path.unlink(missing_ok=True)
-            self._listener.close()
-            self._listener = None
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # whoever waits in it is told
+            listener.close()
 
     def consume_spool(self) -> None:
-        """Carry out what was deleted while nobody listened. Files that cannot be read are left out and removed."""
+        """Carry out what was deleted while nobody listened. What is no request to delete is removed, and said."""
         folder = self._path.parent / SPOOL
         for file in sorted(folder.glob("[!.]*")) if folder.exists() else ():
-            with contextlib.suppress(AttachError):
-                self._attacher.delete(cni_requests.read(file.read_bytes()).sandbox)
-            file.unlink(missing_ok=True)
+            try:
+                self._consume(file)
+            except AttachError as error:
+                log.warning("%s is no request to delete a pod, and is removed: %s", file, error)
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s; it is left", error)
+
+    def _consume(self, file: Path) -> None:
+        request = cni_requests.read(file.read_bytes())
+        if request.command != "DEL":
+            raise AttachError(f"CNI_COMMAND is {request.command!r}", "expected DEL")
+        self._attacher.delete(request.sandbox)
+        file.unlink(missing_ok=True)
 
     def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
+        """Until it is closed. A process may have too many files open for a time."""
+        while self._listener is listener:
+            try:
                 connection, _ = listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            except OSError as error:
+                if self._listener is listener:
+                    log.error("CNI: %s takes no connection: %s; trying again", self._path, error)  # noqa: TRY400
+                    time.sleep(_RETRY)
+                continue
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
@@ -92,6 +115,9 @@ class CniServer:
         except AttachError as error:
             log.warning("CNI: %s", error)
             return cni_requests.refused(error, version)
+        except NodeError as error:
+            log.warning("CNI: %s", error)
+            return cni_requests.refused(AttachError("the node's links cannot be seen", str(error)), version)
         except Exception as error:
             log.exception("CNI: a request failed")
             return cni_requests.refused(AttachError("the controller failed", repr(error), TRY_AGAIN), version)
@@ -107,9 +133,11 @@ class CniServer:
                     found = "the pod's network is not as it was made"
                     raise AttachError(found, "; ".join(problems), CHECK_FAILED)
             case "GC":
-                valid = request.config.get("cni.dev/valid-attachments")
-                if isinstance(valid, list):
-                    self._sweeper.sweep({str(each["containerID"]) for each in valid})
+                valid = request.valid
+                if lacking := self._lacking():
+                    raise AttachError("the node is not ready, nothing is removed", lacking, TRY_AGAIN)
+                if valid is not None:
+                    self._sweeper.sweep(valid)
             case "STATUS":
                 if lacking := self._lacking():
                     raise AttachError("the node is not ready", lacking, NOT_AVAILABLE)

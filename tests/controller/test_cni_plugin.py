@@ -2,74 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import subprocess
-import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from attaching_site import NAMESPACE, Controller, Outside, Runtime
+from attaching_site import NAMESPACE
+from cni_site import CONFIG, Node, answering
 
 import lace_sdn.cni
-from lace_sdn.controller.cni import CniServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from lace_sdn.controller.attaching import Sandbox
-
-CONFIG = {"cniVersion": "1.1.0", "name": "lace-sdn", "type": "lace-sdn-cni"}
-
-
-class Node:
-    """A controller in memory, and the plugin beside it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "cni.sock"
-        self.outside = Outside()
-        self.runtime = Runtime.of(self.outside)
-        self.lacking = ""
-        self.server = self._server()
-
-    def _server(self) -> CniServer:
-        its = self.runtime.controller = Controller(self.outside)
-        return CniServer(self.path, its.attacher, its.sweeper, lambda: self.lacking)
-
-    def restart(self) -> None:
-        self.server.close()
-        self.server = self._server()
-        self.server.start()
-        self.server.consume_spool()
-
-    def pod(self, name: str = "a") -> Sandbox:
-        return self.runtime.sandbox(name, self.outside.create_pod(name))
-
-    def ask(
-        self, command: str, sandbox: Sandbox | None = None, *flags: str, config: Any = CONFIG
-    ) -> tuple[int, Any, str]:
-        """Exit status, what it printed, and standard error."""
-        environment = {"CNI_COMMAND": command, lace_sdn.cni.SOCKET_VARIABLE: str(self.path)}
-        if sandbox:
-            names = f"K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={sandbox.pod_name};K8S_POD_UID={sandbox.uid}"
-            environment |= {
-                "CNI_CONTAINERID": sandbox.container,
-                "CNI_NETNS": sandbox.namespace,
-                "CNI_IFNAME": sandbox.device,
-                "CNI_ARGS": f"IgnoreUnknown=1;{names}",
-            }
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", *flags, lace_sdn.cni.__file__],
-            input=json.dumps(config),
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-            timeout=60,
-        )
-        return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
 
 @pytest.fixture
@@ -167,27 +111,42 @@ def test_a_container_cannot_name_a_file_elsewhere(node: Node) -> None:
     assert len(list((node.path.parent / lace_sdn.cni.SPOOL).iterdir())) == 1
 
 
-@pytest.mark.parametrize("answer", [b"", b"0", b"x{}"])
+CUT = [
+    b"",
+    b"0",
+    b"1",
+    b'0{"cniVersion": "1.1',
+    b'0{"cniVersion": "1.1.0"}',
+    b'1{"code": 11}',
+    b"\xff\xfe",
+    b"x{}\n",
+]
+
+
+@pytest.mark.parametrize("answer", CUT)
 def test_an_answer_that_is_cut_short_is_none(node: Node, answer: bytes) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(node.path))
-        listener.listen()
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                while connection.recv(1 << 16):
-                    pass
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
+    """Of a controller that was killed while it answered: half an answer must not look like a whole one."""
+    with answering(node.path, answer):
         status, error, _ = node.ask("ADD", node.pod())
-        thread.join(5)
-    if answer == b"0":
-        assert (status, error) == (0, None), "success without a result: it is whole"
-    else:
-        assert (status, error["code"]) == (1, 11)
+    assert (status, error["code"], error["msg"]) == (1, 11, "the controller of Lace SDN does not answer")
+
+
+def test_success_without_a_result_prints_nothing(node: Node) -> None:
+    with answering(node.path, b"0\n"):
+        assert node.ask("DEL", node.pod()) == (0, None, "")
+
+
+def test_a_deletion_whose_answer_is_cut_short_is_noted(node: Node) -> None:
+    with answering(node.path, b"0"):
+        assert node.ask("DEL", node.pod()) == (0, None, "")
+    assert len(list((node.path.parent / lace_sdn.cni.SPOOL).iterdir())) == 1
+
+
+@pytest.mark.parametrize("config", ["[", "x", [], {"cniVersion": []}])
+def test_versions_are_told_whatever_is_asked(node: Node, config: Any) -> None:
+    config = "[" * 100_000 if config == "[" else config
+    status, said, errors = node.ask("VERSION", config=config)
+    assert (status, said["cniVersion"], errors) == (0, "1.1.0", "")
 
 
 def test_a_controller_that_hangs_is_waited_for_so_long_and_no_longer(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lace_sdn.cni import VERSIONS, request_of
 from lace_sdn.controller import cni_requests
 from lace_sdn.controller.attaching import Attached, AttachError
-from lace_sdn.controller.cni_requests import BAD_CONFIG, BAD_ENVIRONMENT, BAD_VERSION
+from lace_sdn.controller.cni_requests import BAD_CONFIG, BAD_ENVIRONMENT, BAD_VERSION, NOT_DECODED
 
 ENVIRONMENT = {
     "CNI_COMMAND": "ADD",
@@ -53,8 +53,15 @@ def test_what_is_handed_over_is_understood() -> None:
         ({"CNI_CONTAINERID": None}, BAD_ENVIRONMENT, "CNI_CONTAINERID is missing: expected a value with ADD"),
         ({"CNI_NETNS": "", "CNI_IFNAME": ""}, BAD_ENVIRONMENT, "CNI_NETNS and CNI_IFNAME are missing"),
         ({"CNI_ARGS": ""}, BAD_ENVIRONMENT, "CNI_ARGS names no pod: expected K8S_POD_NAMESPACE and K8S_POD_NAME"),
-        ({"config": b"{"}, BAD_CONFIG, "is not JSON"),
-        ({"config": b"[]"}, BAD_CONFIG, "is no object"),
+        ({"config": b"{"}, NOT_DECODED, "is not JSON"),
+        ({"config": b"["*100_000}, NOT_DECODED, "is not JSON: maximum recursion depth"),
+        ({"config": b"[]"}, BAD_CONFIG, "is no object: expected an object, found '[]'"),
+        ({"CNI_ARGS": "K8S_POD_NAME=web-0"}, BAD_ENVIRONMENT, "CNI_ARGS names no pod"),
+        ({"CNI_COMMAND": "CHECK", "CNI_ARGS": None}, BAD_ENVIRONMENT, "CNI_ARGS names no pod"),
+        ({"CNI_CONTAINERID": "../x"}, BAD_ENVIRONMENT, "CNI_CONTAINERID is '../x': expected letters, digits,"),
+        ({"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "-x"}, BAD_ENVIRONMENT, "CNI_CONTAINERID is '-x'"),
+        *(({"CNI_IFNAME": name}, BAD_ENVIRONMENT, f"CNI_IFNAME is {name!r}: expected the name of an interface")
+          for name in (".", "..", "a/b", "a:b", "a b", "a\n", "sixteen-letters-")),
         ({"config": {"cniVersion": "9.0.0"}}, BAD_VERSION, "cniVersion 9.0.0 is not supported: expected one of 0.3.1,"),
     ],
 )  # fmt: skip
@@ -82,7 +89,7 @@ def test_what_is_about_no_pod_needs_no_pod(command: str) -> None:
 def test_any_octets_are_refused(octets: bytes) -> None:
     with pytest.raises(AttachError) as refused:
         cni_requests.read(octets)
-    assert refused.value.code in (BAD_ENVIRONMENT, BAD_CONFIG, BAD_VERSION)
+    assert refused.value.code in (BAD_ENVIRONMENT, BAD_CONFIG, BAD_VERSION, NOT_DECODED)
 
 
 @LAW
@@ -123,7 +130,7 @@ def test_a_result_is_of_the_version_that_was_asked_for(version: str) -> None:
     is_old = version.startswith("0.")
     assert found["cniVersion"] == version
     assert [each.get("version") for each in found["ips"]] == (["4", "6"] if is_old else [None, None])
-    assert all(("mtu" in each) is not is_old for each in found["interfaces"])
+    assert all(("mtu" in each) is (version == "1.1.0") for each in found["interfaces"])
 
 
 def test_a_refusal_is_an_error_of_the_specification() -> None:
@@ -132,5 +139,31 @@ def test_a_refusal_is_an_error_of_the_specification() -> None:
     assert json.loads(said[1:]) == {"cniVersion": "1.0.0", "code": 50, "msg": "no", "details": "because"}
 
 
-def test_success_without_a_result_prints_nothing() -> None:
-    assert cni_requests.said(None) == b"0"
+@pytest.mark.parametrize(
+    "answer", [cni_requests.said(None), cni_requests.said({"a": 1}), cni_requests.refused(AttachError("no"))]
+)
+def test_an_answer_ends_with_its_only_line(answer: bytes) -> None:
+    """By that the plugin knows that it is whole."""
+    assert answer.endswith(b"\n")
+    assert answer.count(b"\n") == 1
+
+
+def test_gc_says_what_there_is() -> None:
+    valid = [{"containerID": "a", "ifname": "eth0"}, {"containerID": "b"}]
+    request = cni_requests.read(message({**CONFIG, cni_requests.VALID: valid}, CNI_COMMAND="GC"))
+    assert request.valid == {"a", "b"}
+
+
+@pytest.mark.parametrize("config", [CONFIG, {**CONFIG, cni_requests.VALID: None}])
+def test_gc_without_a_list_says_nothing(config: Any) -> None:
+    """Null is what some runtimes write for a list that they do not have. An empty one says that there is no container."""
+    assert cni_requests.read(message(config, CNI_COMMAND="GC")).valid is None
+    assert cni_requests.read(message({**CONFIG, cni_requests.VALID: []}, CNI_COMMAND="GC")).valid == set()
+
+
+@pytest.mark.parametrize("bad", ["", {}, 1, True, ["a"], [{}], [{"containerID": 1}], [None]])
+def test_gc_with_a_list_that_is_none_is_refused(bad: Any) -> None:
+    request = cni_requests.read(message({**CONFIG, cni_requests.VALID: bad}, CNI_COMMAND="GC"))
+    with pytest.raises(AttachError, match="valid-attachments cannot be read: expected a list") as refused:
+        _ = request.valid
+    assert refused.value.code == BAD_CONFIG
