@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 Data = dict[str, Any]
 
+MIRRORED: Final = "kubernetes.io/config.mirror"
+"""Annotation by which the API server's copy of a static pod says the uid that the kubelet, and so the container runtime, knows it by."""
+
 # Seconds.
 PORT_WITHIN: Final = 10.0
 FLOWS_WITHIN: Final = 20.0
@@ -96,7 +99,7 @@ class Attacher:
             self._world.put_pod(body)
             found = body
         metadata, node = found["metadata"], found["spec"].get("nodeName")
-        if sandbox.uid and metadata["uid"] != sandbox.uid:
+        if sandbox.uid not in ("", metadata["uid"], (metadata.get("annotations") or {}).get(MIRRORED)):
             raise AttachError(
                 f"Pod {sandbox.pod} is another one now",
                 f"uid {metadata['uid']} in the API server, the container runtime says {sandbox.uid}",

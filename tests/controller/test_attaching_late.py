@@ -241,3 +241,12 @@ def test_a_port_that_was_made_anew_meanwhile_stays(runtime: Runtime) -> None:
     runtime.outside.meanwhile["namespaces"] = again
     runtime.controller.sweeper.sweep()
     assert [port.namespace for port in runtime.outside.ports.values()] == ["/run/netns/anew"]
+
+
+def test_a_static_pod_is_its_mirror_in_the_api_server(runtime: Runtime) -> None:
+    """The kubelet has it from a file, by a uid of its own; the API server has a copy, which says that uid."""
+    uid = runtime.outside.create_pod("a")
+    body = runtime.outside.api.of(resources.PODS)[NAMESPACE, "a"]
+    body["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "of-the-file"}
+    runtime.controller.attacher.add(runtime.sandbox("a", "of-the-file"))
+    assert [port.uid for port in runtime.outside.ports.values()] == [uid]
