@@ -387,7 +387,8 @@ def _why(error: Exception) -> str:
     """The innermost reason: urllib3 wraps what the kernel said."""
     if isinstance(error, http.client.IncompleteRead):
         return "the connection was closed"
-    inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
+    context = None if error.__suppress_context__ else error.__context__
+    inner = getattr(error, "reason", None) or error.__cause__ or context
     if isinstance(inner, Exception) and inner is not error:
         return _why(inner)
     return str(error) or type(error).__name__

@@ -93,8 +93,10 @@ def watching(server: ApiServer, api: Api) -> Iterator[Watching]:
     yield found
     found.stop.set()
     server.faults.set()
-    server.break_connections()
-    found.thread.join(WITHIN)
+    deadline = time.monotonic() + WITHIN
+    while found.thread.is_alive() and time.monotonic() < deadline:
+        server.break_connections()  # again: a watch may just have been about to begin
+        found.thread.join(0.1)
     assert not found.thread.is_alive()
 
 
