@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 BIG, SMALL = Size(groups=20, group=50), Size(groups=1, group=50)
 NODE = node_name(0)
 EVENTS = 5_000
-MEBIBYTE = 1 << 20
+MEGABYTE = 1_000_000
 _BOUND = 600.0
 
 
@@ -60,17 +60,20 @@ def run(report: Report) -> None:
     with running(BIG) as its:
         report.figure("objects that the API server holds", its.objects, "objects")
         report.figure("from the start of the process to in sync", its.seconds_to_sync, "s")
-        memory = its.memory("VmRSS") / MEBIBYTE
-        report.goal("memory of the controller, in sync", memory, "MiB", most=300)
-        report.figure("most that it had", its.memory("VmHWM") / MEBIBYTE, "MiB")
+        memory = its.memory("VmRSS") / MEGABYTE
+        report.goal("memory of the controller, in sync", memory, "MB", most=300)
+        report.figure("most that it had", its.memory("VmHWM") / MEGABYTE, "MB")
         report.figure("flows", its.metric("lace_flows"), "flows")
         report.goal(
             "as many as with its 50 networks alone", its.metric("lace_flows") / flows, "times", most=1.01
         )
         for what, networks in (("foreign", range(BIG.group, BIG.networks)), ("its own", range(BIG.group))):
+            before = its.metric("lace_watch_events_total")
             seconds = its.absorb(networks)
-            report.figure(f"changes of EndpointSlices of {what} Services", EVENTS / seconds, "a second")
-        report.figure("memory after these", its.memory("VmRSS") / MEBIBYTE, "MiB")
+            events = its.metric("lace_watch_events_total") - before
+            report.goal(f"events of EndpointSlices of {what} Services", events, "events", least=EVENTS)
+            report.figure("of these", events / seconds, "a second")
+        report.figure("memory after these", its.memory("VmRSS") / MEGABYTE, "MB")
 
 
 @dataclass
@@ -116,8 +119,10 @@ class Running:
         return time.monotonic() - began
 
     def _change(self, turn: int, networks: range) -> None:
-        network, service = networks[turn % len(networks)], turn % self.size.services
-        ready = turn // (len(networks) * self.size.services) % 2 == 1
+        """Another state of a slice than it had: all of them in turn, then all back."""
+        round_, place = divmod(turn, len(networks) * self.size.services)
+        network, service = networks[place // self.size.services], place % self.size.services
+        ready = round_ % 2 == 1
         body = endpoint_slice(network, service, self.size, ready=ready)
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
         self.api.patch(resources.ENDPOINT_SLICES, name, namespace, {"endpoints": body["endpoints"]})

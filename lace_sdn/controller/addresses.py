@@ -27,7 +27,8 @@ class Addresses:
     @property
     def pods(self) -> frozenset[str]:
         """For whom some are kept: ``namespace/name``."""
-        return frozenset(self._reserved)
+        with self._lock:
+            return frozenset(self._reserved)
 
     def choose(self, pod: str, network: Network, blocks: Iterable[Prefix]) -> tuple[Address, ...]:
         """One of each family of the network, which nobody else gets until ``release``. Raises AttachError."""

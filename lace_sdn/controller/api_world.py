@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lace_sdn.controller.world import Reporter, World
 from lace_sdn.kube import decode
 from lace_sdn.kube.api import resources
-from lace_sdn.kube.api.reflector import Outage, Reflector
 from lace_sdn.kube.api.store import Store
+from lace_sdn.kube.api.watches import Watches
 from lace_sdn.kube.between import namespaces_of, unfit
 from lace_sdn.kube.digests import DIGESTED, digest, entry
 from lace_sdn.kube.manifests import Manifest, Manifests
@@ -63,7 +63,7 @@ _PACKED: Final = (resources.ENDPOINT_SLICES, resources.ALLOCATIONS)
 """Of these a cluster has most, and a node needs few."""
 
 
-class ApiWorld:
+class ApiWorld(Watches):
     """The stores of one node, and the World that follows from them.
 
     Nothing is said before every kind was listed. ``changed`` is set when there is something new to read.
@@ -95,36 +95,7 @@ class ApiWorld:
         for resource in (*WHOLE, *OWN):
             store = self.stores[resource] = Store(packed if resource in _PACKED else _small)
             store.on_change = self._listener(resource)
-        outage = Outage()
-        self.reflectors = [
-            Reflector(
-                api,
-                resource,
-                self.stores[resource],
-                outage=outage,
-                field_selector=f"{OWN[resource]}={node}" if resource in OWN else "",
-            )
-            for resource in (*WHOLE, *OWN)
-        ]
-
-    def start(self, stop: threading.Event) -> None:
-        """Watch everything, in threads of their own."""
-        for reflector in self.reflectors:
-            threading.Thread(target=reflector.run, args=(stop,), daemon=True).start()
-
-    @property
-    def is_synced(self) -> bool:
-        return all(store.is_synced for store in self.stores.values())
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The kinds that were not listed yet."""
-        return tuple(resource.kind for resource, store in self.stores.items() if not store.is_synced)
-
-    @property
-    def troubles(self) -> tuple[str, ...]:
-        """What is wrong between us and the API server now."""
-        return tuple(f"{each.resource.plural}: {each.trouble}" for each in self.reflectors if each.trouble)
+        super().__init__(api, self.stores, {resource: f"{field}={node}" for resource, field in OWN.items()})
 
     def has_news(self) -> bool:
         """Whether there is something to read that the node needs."""

@@ -63,8 +63,10 @@ class Netlink:
         done, answer = self._waiting[number] = (threading.Event(), {})
         try:
             with self._lock:
-                self._connect().sendall(json.dumps({**request, "id": number}).encode() + b"\n")
+                connection = self._connect()
+                connection.sendall(json.dumps({**request, "id": number}).encode() + b"\n")
             if not done.wait(PATIENCE):
+                self._give_up(connection)
                 raise NodeError(f"netlink: no answer within {PATIENCE:.0f} s to {request['do']}")
         except OSError as error:
             with self._lock:
@@ -75,6 +77,15 @@ class Netlink:
         if "error" in answer:
             raise NodeError(answer["error"])
         return answer["result"]
+
+    def _give_up(self, connection: socket.socket) -> None:
+        """A process that hangs is ended, for the next request to start another; unless somebody has done so already."""
+        with self._lock:
+            if self._connection is connection:
+                log.warning(
+                    "netlink: the process does not answer and is ended; it is started again when it is needed"
+                )
+                self._drop()
 
     def _connect(self) -> socket.socket:
         if self._connection is None:

@@ -14,6 +14,7 @@ from lace_sdn.controller.metrics import NodeMetrics
 from lace_sdn.controller.netlink import Netlink
 from lace_sdn.controller.node_state import NodeStateWriter, Report
 from lace_sdn.controller.sweeper import Sweeper
+from lace_sdn.node import NodeError
 from lace_sdn.node.naming import interface_of
 from lace_sdn.telemetry import Server, serve
 
@@ -132,6 +133,8 @@ class OnNode:
             try:
                 self._cni.consume_spool()
                 self._sweeper.sweep()
+            except NodeError as error:
+                log.warning("nothing is swept: %s; it is tried again", error)
             except Exception:
                 log.exception("the sweep failed; it is tried again")
             stop.wait(SWEEP_INTERVAL)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.kube.api import resources
-from lace_sdn.kube.api.reflector import Outage, Reflector
 from lace_sdn.kube.api.store import Store
+from lace_sdn.kube.api.watches import Watches
 from lace_sdn.kube.claims import FREEING
 from lace_sdn.kube.trim import trimmed
 
@@ -70,14 +69,13 @@ def _named(body: Data) -> Data:
     return {name: kept[name] for name in ("apiVersion", "kind", "metadata")}
 
 
-class Stores:
+class Stores(Watches):
     """``listen`` before ``start``: each listener is told of every change, by the thread that brings it."""
 
     def __init__(self, api: Api) -> None:
         self._listeners: dict[Resource, list[Callable[[Key, Data | None, Data | None], None]]] = {}
         self.of: Mapping[Resource, Store[Data]] = {each: self._store(each) for each in WATCHED}
-        outage = Outage()
-        self.reflectors = [Reflector(api, each, store, outage=outage) for each, store in self.of.items()]
+        super().__init__(api, self.of)
 
     def _store(self, resource: Resource) -> Store[Data]:
         if resource in WRITTEN:
@@ -97,26 +95,6 @@ class Stores:
 
     def listen(self, resource: Resource, listener: Callable[[Key, Data | None, Data | None], None]) -> None:
         self._listeners[resource].append(listener)
-
-    def start(self, stop: threading.Event) -> list[threading.Thread]:
-        """Watch everything, in threads of their own."""
-        threads = [
-            threading.Thread(target=each.run, args=(stop,), name=each.resource.plural, daemon=True)
-            for each in self.reflectors
-        ]
-        for thread in threads:
-            thread.start()
-        return threads
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The kinds that were not listed yet."""
-        return tuple(resource.kind for resource, store in self.of.items() if not store.is_synced)
-
-    @property
-    def troubles(self) -> tuple[str, ...]:
-        """What is wrong between us and the API server now."""
-        return tuple(f"{each.resource.plural}: {each.trouble}" for each in self.reflectors if each.trouble)
 
     @property
     def version(self) -> int:

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from lace_sdn.kube.api import resources
 from lace_sdn.kube.api.client import Api, ApiError, ApiUnreachable
-from lace_sdn.kube.api.reflector import Reflector
 from lace_sdn.kube.api.store import Store
+from lace_sdn.kube.api.watches import Watches
 from lace_sdn.lab import LabError
 from lace_sdn.lab.api import access, sandboxes
 from lace_sdn.lab.api.objects import READY
@@ -186,13 +186,12 @@ def main(name: str) -> None:
     lab = Lab(name)
     api = access.connect(lab)
     kubelet = Kubelet(lab, api)
-    reflectors = [Reflector(api, resources.PODS, kubelet.pods)]
+    stores = {resources.PODS: kubelet.pods}
     if not access.has_controllers(api):
         keeper = SliceKeeper(api, kubelet.pods)
-        reflectors += keeper.reflectors()
+        stores |= keeper.stores()
         threading.Thread(target=keeper.run, args=(stop,), daemon=True).start()
-    for reflector in reflectors:
-        threading.Thread(target=reflector.run, args=(stop,), daemon=True).start()
+    Watches(api, stores).start(stop)
     kubelet.run(stop)
 
 

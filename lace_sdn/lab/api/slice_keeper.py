@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from lace_sdn.kube.api import resources
 from lace_sdn.kube.api.client import ApiError, ApiUnreachable
-from lace_sdn.kube.api.reflector import Reflector
 from lace_sdn.kube.api.store import Store
 from lace_sdn.kube.backends import SERVICE_NAME_LABEL
 from lace_sdn.lab.api.slices import MANAGER, MANAGER_LABEL, slices_of
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     import threading
 
     from lace_sdn.kube.api.client import Api
+    from lace_sdn.kube.api.resources import Resource
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,9 @@ class SliceKeeper:
         self._slices: Store[Data] = Store(lambda body: body)
         self._seen = (-1, -1, -1)
 
-    def reflectors(self) -> list[Reflector]:
-        """To be run by the caller."""
-        return [
-            Reflector(self._api, resources.SERVICES, self._services),
-            Reflector(self._api, resources.ENDPOINT_SLICES, self._slices),
-        ]
+    def stores(self) -> dict[Resource, Store[Data]]:
+        """To be watched by the caller."""
+        return {resources.SERVICES: self._services, resources.ENDPOINT_SLICES: self._slices}
 
     def run(self, stop: threading.Event) -> None:
         """Look again after every change, until ``stop``."""
