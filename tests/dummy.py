@@ -53,6 +53,11 @@ class DummySwitch:
         """The unix socket on which the bridge speaks OpenFlow without any controller."""
         return self.folder / f"{bridge}.mgmt"
 
+    @property
+    def control(self) -> Path:
+        """The unix socket of ovs-vswitchd for ovs-appctl's commands, another one after every start."""
+        return self.folder / f"ovs-vswitchd.{int((self.folder / 'ovs-vswitchd.pid').read_text())}.ctl"
+
     def start(self) -> Self:
         """Both daemons up and answering."""
         try:
@@ -107,7 +112,7 @@ class DummySwitch:
 
     def appctl(self, *arguments: str) -> str:
         """The output of ``ovs-appctl ARGUMENTS`` at ovs-vswitchd."""
-        return self._run("ovs-appctl", "-t", f"{self.folder}/vswitchd.ctl", *arguments)
+        return self._run("ovs-appctl", "-t", "ovs-vswitchd", *arguments)
 
     def add_bridge(self, name: str, *settings: str) -> None:
         """A dummy bridge: drops without flows, speaks OpenFlow 1.3 to 1.5; ``settings``: columns, ``key=value``."""
@@ -130,7 +135,7 @@ class DummySwitch:
 
     def _start_vswitchd(self) -> None:
         """The daemon started last."""
-        options = (*self._dummies, "--disable-system", "--unixctl=vswitchd.ctl")
+        options = (*self._dummies, "--disable-system", "--pidfile")
         self._spawn("ovs-vswitchd", self.db, *options)
         wait_until(lambda: self._answers("version"), "ovs-vswitchd's answer")
 

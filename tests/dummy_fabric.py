@@ -113,7 +113,7 @@ class DummyNode:
         flows = "in_port=p0,actions=LOCAL\nin_port=LOCAL,actions=p0\n"
         switch.ofctl("add-flows", "br-phy", "-", stdin=flows)
         switch.ofctl("add-flow", "br-int", SENTINEL_FLOW)
-        self._control = Control(switch.folder / "vswitchd.ctl")
+        self._control = Control(switch.control)
         self._client = OpenFlowClient(switch.management_socket("br-int"))
         self._client.ask(SET_CONFIG)
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lace_sdn.controller.datapath_settings import DatapathSettings
 from lace_sdn.controller.farewell import Farewell
 from lace_sdn.controller.stale_endpoints import flushes, leave
 from lace_sdn.controller.zones import stale_zones
@@ -62,6 +63,7 @@ class NodeLoop:
         self.ports: Mapping[str, int] | None = None
         self.uids: Mapping[str, str] = {}
         self.programmed: Programmed | None = None
+        self.settings = DatapathSettings(node, clock)
         self._clock = clock
         self._farewell = Farewell()
         self._compiler = NodeCompiler(node, sctp=sctp, mtu=mtu)
@@ -77,7 +79,7 @@ class NodeLoop:
     @property
     def due(self) -> float | None:
         """When, by the clock, another step is needed although nothing changes; None for never."""
-        return self._farewell.due
+        return min((due for due in (self._farewell.due, self.settings.due) if due is not None), default=None)
 
     def step(self, world: World) -> bool:
         """Compile, compare, send. False asks for another try, later; ``programmed`` says when the bridge is as desired.
@@ -88,6 +90,7 @@ class NodeLoop:
         if bridge is None or ports is None:
             self.programmed = None
             self._farewell.clear()
+            self.settings.clear()
             return True
         if world.uids is not None:
             # The port of a pod that is gone is none of its namesake's.
@@ -95,6 +98,7 @@ class NodeLoop:
                 name: port for name, port in ports.items() if self.uids.get(name) == world.uids.get(name)
             }
         desired = self._compiler.compile(world.cluster, ports)
+        self._keep_settings(bridge)
         try:
             self._bring(bridge, desired)
         except SwitchLost as error:
@@ -107,11 +111,18 @@ class NodeLoop:
             return False
         local = {each.id for each in world.cluster.endpoints_of.get(self.node, ())}
         here = {name: port for name, port in ports.items() if name in local}
-        generation = world.generation if self.due is None else ""
+        generation = world.generation if self._farewell.due is None else ""
         self.programmed = Programmed(
             generation, here, len(desired.flows), len(desired.groups), world.uids or {}
         )
         return True
+
+    def _keep_settings(self, bridge: ProgrammableBridge) -> None:
+        """Before the first flow of a connection, for a daemon that started again has forgotten them; and whenever the bridge is read."""
+        is_new = self._confirmed_on is not bridge
+        self.settings.keep(
+            is_new=is_new, is_audit=self._installed is None or self._installed[0] is not bridge
+        )
 
     def _bring(self, bridge: ProgrammableBridge, desired: BridgeProgram) -> None:
         installed = self._read(bridge)

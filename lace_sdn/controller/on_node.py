@@ -139,10 +139,14 @@ class OnNode:
                 log.exception("the sweep failed; it is tried again")
             stop.wait(SWEEP_INTERVAL)
 
+    def _problems(self) -> tuple[str, ...]:
+        worker = self._served.worker_of(self._world.node)
+        return (*(worker[0].settings.problems if worker else ()), *self._world.troubles)
+
     def _report(self, stop: threading.Event) -> None:
         while not stop.wait(STATE_INTERVAL):
             try:
-                self._state.write(ready=not self.lacking(), problems=self._world.troubles)
+                self._state.write(ready=not self.lacking(), problems=self._problems())
             except Exception:
                 log.exception("the NodeState could not be written; it is tried again")
 

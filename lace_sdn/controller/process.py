@@ -23,6 +23,7 @@ from lace_sdn.controller.world import World, WorldReader
 from lace_sdn.kube.api.client import Api, ApiUnreachable
 from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.pipeline.host import host_program
+from lace_sdn.switch.datapath import Datapath
 from lace_sdn.switch.openflow_app import SwitchApp
 from lace_sdn.switch.ovsdb import OvsdbNode, OvsdbSettings, datapath_id
 
@@ -260,6 +261,7 @@ class Process:
         for node in remotes.keys() - self._workers.keys():
             worker = self._workers[node] = Worker(node, self, self._settings)
             worker.loop.bridge = self._app.bridges.get(int(datapath_id(node), 16))
+            worker.loop.settings.datapath = Datapath(remotes[node], self._settings.datapath_type)
             settings = OvsdbSettings(
                 datapath_type=self._settings.datapath_type,
                 controller=f"unix:{self._settings.listen}",

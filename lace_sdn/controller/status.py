@@ -42,6 +42,7 @@ def _node(loop: NodeLoop, generation: str) -> dict[str, Any]:
         "flows": done.flows if done else 0,
         "groups": done.groups if done else 0,
         "endpoints": sorted(done.ports) if done else [],
+        "datapathProblems": list(loop.settings.problems),
     }
 
 

@@ -153,6 +153,20 @@ def test_the_mtu_is_kept_to_by_the_bridge_and_by_the_way_to_the_node(run: Callab
     assert controller.switch.vsctl("get", "Interface", "lace-gw0", "mtu_request").strip() == "1400"
 
 
+def test_conntrack_s_sequence_check_stays_off_over_a_restart_of_the_switch(
+    run: Callable[..., Controller],
+) -> None:
+    controller = run("netdev")
+
+    def is_off() -> bool:
+        return "disabled" in controller.switch.appctl("dpctl/ct-get-tcp-seq-chk", "netdev@ovs-netdev")
+
+    assert is_off()
+    assert controller.node["datapathProblems"] == []
+    controller.switch.restart_vswitchd()
+    wait_until(is_off, "the setting", BOUND_S)
+
+
 def test_a_renamed_file_is_soon_on_the_bridge(
     run: Callable[..., Controller], record_property: Callable[[str, object], None]
 ) -> None:

@@ -18,6 +18,7 @@ from lace_sdn.switch import bridge as bridge_module
 from lace_sdn.switch import library
 from lace_sdn.switch.bridge import Bridge
 from lace_sdn.switch.contract import BundleRefused, SwitchLost
+from lace_sdn.switch.datapath import Datapath
 from lace_sdn.switch.openflow_app import SwitchApp
 from lace_sdn.switch.ovsdb import OvsdbNode, OvsdbSettings
 from lace_sdn.switch.rejection import rejection, too_large
@@ -130,6 +131,11 @@ class Holder:
 
     def is_database_connected(self, node: str) -> bool:
         return self._nodes[node].is_connected
+
+    def keep_settings(self, remote: str, kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What was changed, and what could not be."""
+        kept = Datapath(remote, kind).keep()
+        return kept.changed, kept.problems
 
     def _begin_timing(self) -> float:
         """Reading a large request has held up everybody: that is not what is measured."""

@@ -79,7 +79,7 @@ class Wires:
     """The ports 1 and 2 of a bridge: frames in, and all that ever came out."""
 
     def __init__(self, switch: DummySwitch, bridge: HeldBridge) -> None:
-        self._control = Control(switch.folder / "vswitchd.ctl")
+        self._control = Control(switch.control)
         self._bridge = bridge.name
         self._sent: dict[int, Path] = {}
         for port in (1, 2):
