@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from lace_sdn.kube.build import Built, build
 from lace_sdn.kube.generation import generation
+from lace_sdn.kube.last_good import LastGoodFile
 from lace_sdn.kube.ledger_file import read_ledger, write_ledger
+from lace_sdn.kube.manifests import Manifests
 from lace_sdn.kube.services import unsupported_protocols
 from lace_sdn.kube.source import FolderSource
 from lace_sdn.pipeline.compiler import Cluster
@@ -59,12 +61,13 @@ class Reporter:
 
 
 class WorldReader:
-    """Reads the folder of manifests and keeps the ledger of allocations in ``state_file``."""
+    """Reads the folder of manifests and keeps the ledger of allocations in ``state_file``, the last good objects beside it."""
 
     def __init__(self, source: Path, state_file: Path, *, is_userspace: bool = False) -> None:
         """``is_userspace``: the nodes' datapaths, which then cannot serve all protocols."""
         self._path = source
-        self._source = FolderSource(source)
+        self._last_good = LastGoodFile(state_file)
+        self._source = FolderSource(source, self._last_good.read() or Manifests())
         self._state_file = state_file
         self._is_userspace = is_userspace
         self._is_behind = False
@@ -74,7 +77,7 @@ class WorldReader:
 
     def has_news(self) -> bool:
         """Whether the folder changed since it was read, or while it was."""
-        return self._source.poll() or self._is_behind
+        return self._source.poll() or self._is_behind or bool(self._last_good.trouble)
 
     def read(self) -> World:
         """Read all again. Raises OSError when the ledger cannot be read or written; bad manifests are only reported."""
@@ -87,6 +90,7 @@ class WorldReader:
         built = build(manifests, ledger)
         if built.ledger != ledger:
             write_ledger(self._state_file, built.ledger)
+        self._last_good.keep(manifests)
         if self._is_userspace:
             more = unsupported_protocols(built.state)
             built = replace(built, conditions=built.conditions + more)

@@ -31,9 +31,14 @@ def read_ledger(path: Path) -> Ledger:
 
 def write_ledger(path: Path, ledger: Ledger) -> None:
     """Replace the file, durably. Raises OSError; the old ledger then stands."""
+    replace_file(path, ledger.to_json())
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Replace a file whole, durably. Raises OSError; the old one then stands."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     with fresh.open("w") as file:
-        file.write(ledger.to_json())
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)

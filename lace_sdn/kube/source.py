@@ -20,13 +20,13 @@ SETTLING_NS = 100_000_000
 class FolderSource:
     """The manifests of ``path`` (a folder or a file), read again when they changed.
 
-    Only files that changed are parsed again. An object whose file became bad keeps its last good state.
+    Only files that changed are parsed again. An object whose file became bad keeps its last good state. ``last``: of a former process.
     """
 
     path: Path
+    last: Manifests = field(default_factory=Manifests)
     _seen: Signature | str | None = None
     _is_waiting: bool = False
-    _last: Manifests = field(default_factory=Manifests)
     _parsed: dict[Mark, Manifests] = field(default_factory=dict)
 
     def poll(self) -> bool:
@@ -46,8 +46,8 @@ class FolderSource:
     def read(self) -> Manifests:
         """The manifests now, with the last good state of what became bad."""
         self._seen = self._look()
-        self._last = keep_last_good(self._last, self._read())
-        return self._last
+        self.last = keep_last_good(self.last, self._read())
+        return self.last
 
     def _look(self) -> Signature | str:
         try:

@@ -1,0 +1,111 @@
+"""The last good objects on disk, beside the ledger: what becomes unreadable stays as it was over a restart too.
+
+Absence can widen access (an external Network inside another one, a binding of a higher priority), so it is not enough that a
+running controller remembers. The file is replaced whole.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from lace_sdn.kube.ledger_file import replace_file
+from lace_sdn.kube.manifests import Identity, Manifest, Manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+FORMAT: Final = 1
+"""The version of the JSON form."""
+
+
+class LastGoodFile:
+    """The objects last in force, in the file ``STATE.last-good`` beside the state file.
+
+    A file that cannot be written is said and tried again at the next occasion; what it holds meanwhile is older, so it is removed.
+    """
+
+    def __init__(self, state_file: Path) -> None:
+        self._path = state_file.with_name(f"{state_file.name}.last-good")
+        self._kept: tuple[Manifest, ...] | None = None
+        self.trouble = ""
+        """Why the objects in force are not on disk; "" when they are."""
+
+    def read(self) -> Manifests | None:
+        """The objects of the former process; None when none are known. Never raises: a damaged file is said, and is none."""
+        try:
+            text = self._path.read_text()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            log.error("%s: the last good objects cannot be read: %s; %s", self._path, error, _UNKNOWN)  # noqa: TRY400
+            return None
+        try:
+            found = _from_json(text)
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            log.error("%s: the last good objects are damaged: %r; %s", self._path, error, _UNKNOWN)  # noqa: TRY400
+            return None
+        self._kept = found.objects
+        return found
+
+    def keep(self, manifests: Manifests) -> bool:
+        """Replace the file if the objects are others than before. False if they are not on disk."""
+        if manifests.objects == self._kept:
+            return True
+        try:
+            replace_file(self._path, _to_json(manifests))
+        except OSError as error:
+            self._drop()
+            what = f"{self._path}: the last good objects cannot be written: {error}"
+            if what != self.trouble:
+                log.error("%s; what becomes unreadable is lost by a restart; trying again", what)  # noqa: TRY400
+            self.trouble = what
+            return False
+        self._kept, self.trouble = manifests.objects, ""
+        return True
+
+    def _drop(self) -> None:
+        """Older objects than those in force would be good for nothing: none is safer, since then what is unknown stays shut."""
+        self._kept = None
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("%s: older objects cannot be removed: %s", self._path, error)  # noqa: TRY400
+
+
+_UNKNOWN: Final = "what cannot be read now is unknown, and what it could narrow stays shut"
+
+
+def _to_json(manifests: Manifests) -> str:
+    entries = ",\n".join(
+        json.dumps(
+            {
+                "kind": each.identity.kind,
+                "namespace": each.identity.namespace,
+                "name": each.identity.name,
+                "file": each.file,
+                "lines": [[list(path), line] for path, line in each.lines.items()],
+                "data": each.data,
+            },
+            ensure_ascii=False,
+        )
+        for each in manifests.objects
+    )
+    return f'{{"format": {FORMAT}, "objects": [\n{entries}\n]}}\n'
+
+
+def _from_json(text: str) -> Manifests:
+    data = json.loads(text)
+    if data["format"] != FORMAT:
+        raise ValueError(f"format {data['format']!r}, expected {FORMAT}")
+    return Manifests(objects=tuple(map(_manifest, data["objects"])))
+
+
+def _manifest(entry: Mapping[str, Any]) -> Manifest:
+    identity = Identity(str(entry["kind"]), str(entry["namespace"]), str(entry["name"]))
+    lines = {tuple(path): int(line) for path, line in entry["lines"]}
+    return Manifest(identity, dict(entry["data"]), str(entry["file"]), lines)
