@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lace_sdn.controller.datapath_settings import DatapathSettings
 from lace_sdn.controller.farewell import Farewell
 from lace_sdn.controller.stale_endpoints import flushes, leave
-from lace_sdn.controller.zones import stale_zones
+from lace_sdn.controller.zones import Occupants, claims, pods_ports, zones_of
 from lace_sdn.openflow.diff import Delta, diff
 from lace_sdn.pipeline.compiler import NodeCompiler
 from lace_sdn.pipeline.constants import DEFAULT_MTU
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     from lace_sdn.controller.stale_endpoints import Leave
     from lace_sdn.controller.world import World
+    from lace_sdn.controller.zones import Claim
     from lace_sdn.openflow.flow import BridgeProgram
+    from lace_sdn.pipeline.compiler import Cluster
     from lace_sdn.switch.contract import Installed, ProgrammableBridge
+    from lace_sdn.switch.ovsdb_plan import PortMap
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +48,8 @@ class Programmed:
 class NodeLoop:
     """Not safe for two greenthreads at once: one runs ``step``, others only set what it should look at.
 
-    ``bridge``: the connected bridge or None; ``ports``: what the node's database says, None until it was read; ``uids``: of the pods that
-    ports were made for, where the database says it.
+    ``bridge``: the connected bridge or None; ``found``: what the node's database says, None until it was read; ``notes``: what it is to say
+    of conntrack zones, by row of an interface.
     """
 
     def __init__(
@@ -60,8 +63,8 @@ class NodeLoop:
         """``sctp``: whether the datapath tracks it by its ports; ``mtu``: of pods, octets; ``clock``: seconds, never goes back."""
         self.node = node
         self.bridge: ProgrammableBridge | None = None
-        self.ports: Mapping[str, int] | None = None
-        self.uids: Mapping[str, str] = {}
+        self.found: PortMap | None = None
+        self.notes: Mapping[str, str] = {}
         self.programmed: Programmed | None = None
         self.settings = DatapathSettings(node, clock)
         self._clock = clock
@@ -71,6 +74,13 @@ class NodeLoop:
         self._remembered: BridgeProgram | None = None
         self._confirmed_on: ProgrammableBridge | None = None
         self._foreign: frozenset[str] = frozenset()
+        self._occupants = Occupants()
+        self._held: frozenset[str] = frozenset()
+
+    def see(self, found: PortMap) -> bool:
+        """Take in what the node's database says now. True asks for a step."""
+        former, self.found = self.found, found
+        return former is None or bool(self._held) or _counted(former) != _counted(found)
 
     def audit(self) -> None:
         """Let the next step read the bridge instead of trusting what was confirmed: somebody may have changed it."""
@@ -86,21 +96,28 @@ class NodeLoop:
 
         Faults of the switch end in False and a log line, never in an exception.
         """
-        bridge, ports = self.bridge, self.ports
-        if bridge is None or ports is None:
+        bridge, found = self.bridge, self.found
+        if bridge is None or found is None:
             self.programmed = None
             self._farewell.clear()
             self.settings.clear()
             return True
+        ports = found.ports
         if world.uids is not None:
             # The port of a pod that is gone is none of its namesake's.
             ports = {
-                name: port for name, port in ports.items() if self.uids.get(name) == world.uids.get(name)
+                name: port for name, port in ports.items() if found.uids.get(name) == world.uids.get(name)
             }
-        desired = self._compiler.compile(world.cluster, ports)
+        local = world.cluster.endpoints_of.get(self.node, ())
+        claimed = claims(world.cluster.state, local, ports, found)
+        judged = self._occupants.judge(claimed)
+        self._hold(judged.held)
+        ports = {name: port for name, port in ports.items() if name not in judged.held}
         self._keep_settings(bridge)
         try:
-            self._bring(bridge, desired)
+            desired = self._bring(
+                bridge, world.cluster, ports, {name: claimed[name] for name in judged.fresh}
+            )
         except SwitchLost as error:
             log.warning("node=%s: %s; waiting for the switch to come back", self.node, error)
             self._forget()
@@ -109,9 +126,10 @@ class NodeLoop:
             log.error("node=%s: %s; the former flows stay, trying again", self.node, error)  # noqa: TRY400
             self._forget()
             return False
-        local = {each.id for each in world.cluster.endpoints_of.get(self.node, ())}
-        here = {name: port for name, port in ports.items() if name in local}
-        generation = world.generation if self._farewell.due is None else ""
+        finally:
+            self.notes = self._occupants.notes(claimed.values(), found.rows)
+        here = {endpoint.id: ports[endpoint.id] for endpoint in local if endpoint.id in ports}
+        generation = world.generation if self._farewell.due is None and not self._held else ""
         self.programmed = Programmed(
             generation, here, len(desired.flows), len(desired.groups), world.uids or {}
         )
@@ -124,17 +142,55 @@ class NodeLoop:
             is_new=is_new, is_audit=self._installed is None or self._installed[0] is not bridge
         )
 
-    def _bring(self, bridge: ProgrammableBridge, desired: BridgeProgram) -> None:
+    def _hold(self, held: frozenset[str]) -> None:
+        if held - self._held:
+            log.info(
+                "node=%s: other pods than before at the ports of %s; they get flows when the database has forgotten the former ones",
+                self.node,
+                ", ".join(sorted(held)),
+            )
+        self._held = held
+
+    def _bring(
+        self,
+        bridge: ProgrammableBridge,
+        cluster: Cluster,
+        ports: Mapping[str, int],
+        fresh: Mapping[str, Claim],
+    ) -> BridgeProgram:
+        """The program that is in force then. ``fresh``: claims whose zones are emptied before their ports get flows."""
+        before = pods_ports(self._read(bridge))
+        taken = {claim.port for claim in fresh.values()}
+        if not before.isdisjoint(taken):
+            # Packets for former occupants would make entries in zones that were just emptied.
+            others = {name: port for name, port in ports.items() if name not in fresh}
+            self._put(bridge, self._compiler.compile(cluster, others))
+        desired = self._compiler.compile(cluster, ports)
+        leaving = self._put(bridge, desired, zones_of(taken))
+        self._occupants.settle(fresh.values())
+        present = self.found.ports.values() if self.found else ()
+        for zone in zones_of(before - pods_ports(desired) - set(present)):
+            # Nobody has the port any more. Whoever gets it has a row that says nothing.
+            bridge.flush_zone(zone)
+        if leaving is None:
+            self._farewell.clear()
+        else:
+            self._see_off(bridge, leaving)
+        return desired
+
+    def _put(
+        self, bridge: ProgrammableBridge, desired: BridgeProgram, zones: tuple[int, ...] = ()
+    ) -> Leave | None:
+        """Empty ``zones``, then send the difference."""
         installed = self._read(bridge)
         leaving = leave(installed, desired)
         first = leaving.first if leaving else desired
         delta = diff(installed, first)
+        for zone in zones:
+            bridge.flush_zone(zone)
         if not delta.is_empty:
-            # Judged by what was last confirmed: a restarted switch comes empty, but its pods are the same.
-            zones = stale_zones(self._remembered or installed, desired)
-            for zone in zones:
-                bridge.flush_zone(zone)
             bridge.commit(delta)
+        if zones or not delta.is_empty:
             log.info(
                 "node=%s programmed flows=%d groups=%d put=%d removed=%d zones_flushed=%d",
                 self.node,
@@ -145,10 +201,7 @@ class NodeLoop:
                 len(zones),
             )
         self._confirm(bridge, first)
-        if leaving is None:
-            self._farewell.clear()
-        else:
-            self._see_off(bridge, leaving)
+        return leaving
 
     def _see_off(self, bridge: ProgrammableBridge, leaving: Leave) -> None:
         """Forget connections to endpoints that left, and remove what told of them after the last time."""
@@ -214,3 +267,8 @@ class NodeLoop:
         self._confirmed_on = None
         self._farewell.clear()
         self.programmed = None
+
+
+def _counted(found: PortMap) -> tuple[object, ...]:
+    """What a change of asks for a step: not what rows say of zones, which is what the loop wanted."""
+    return found.ports, found.uids, found.rows

@@ -127,6 +127,7 @@ class Worker:
             if started >= audit_due:
                 self.loop.audit()
             is_done = self._step()
+            self._process.note(self.loop)
             self._process.publish()
             now = time.monotonic()
             took = now - started
@@ -202,6 +203,12 @@ class Process:
             worker.stop()
         self._app.close()
 
+    def note(self, loop: NodeLoop) -> None:
+        """Let the node's database say for whom conntrack zones were emptied."""
+        database = self._databases.get(loop.node)
+        if database is not None:
+            database.note(loop.notes)
+
     def publish(self) -> None:
         """Write the status; a full disk is reported and does not stop the controller."""
         loops = [self._workers[node].loop for node in sorted(self._workers)]
@@ -272,9 +279,8 @@ class Process:
 
     @staticmethod
     def _on_ports(worker: Worker, state: PortMap) -> None:
-        worker.loop.ports = dict(state.ports)
-        worker.loop.uids = dict(state.uids)
-        worker.wake()
+        if worker.loop.see(state):
+            worker.wake()
 
     # The source changes.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ovs.db.idl
 
 from lace_sdn.pipeline.constants import LAST_POD_PORT
-from lace_sdn.switch.pod_interface import IFACE_ID, PodInterface
+from lace_sdn.switch.pod_interface import IFACE_ID, ZONES_EMPTIED_FOR, PodInterface, ZoneNote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +23,7 @@ class InterfaceRow:
     name: str
     ofport: int | None
     asks_for: int | None
+    note: ZoneNote
     pod: PodInterface | None
 
 
@@ -85,6 +86,17 @@ class BridgeRows:
         self.pods = tuple(sorted(pods, key=lambda each: each.name))
         self.version += 1
 
+    def write_notes(self, notes: Mapping[str, str]) -> None:
+        """Of interfaces, by their row: for whom the zones of their ports were emptied; "" takes it away. In a transaction."""
+        for each in self.interfaces.values():
+            wanted = notes.get(each.note.row, each.note.occupant)
+            if wanted == each.note.occupant:
+                continue
+            if wanted:
+                each.row.setkey("external_ids", ZONES_EMPTIED_FOR, wanted)
+            else:
+                each.row.delkey("external_ids", ZONES_EMPTIED_FOR)
+
     def free_ports(self) -> Iterator[int]:
         """Numbers for pods' ports that nobody has or asks for, the smallest first."""
         taken = {number for each in self.interfaces.values() for number in (each.ofport, each.asks_for)}
@@ -94,7 +106,8 @@ class BridgeRows:
 def _interface(row: Any, port: Any) -> InterfaceRow:
     ids = dict(row.external_ids)
     ofport, asks_for = next(iter(row.ofport), None), next(iter(row.ofport_request), None)
+    note = ZoneNote(str(row.uuid), ids.pop(ZONES_EMPTIED_FOR, ""))
     pod = None
     if IFACE_ID in ids:
-        pod = PodInterface(row.name, ids[IFACE_ID], ofport, next(iter(row.error), ""), ids)
-    return InterfaceRow(row, port, row.name, ofport, asks_for, pod)
+        pod = PodInterface(row.name, ids[IFACE_ID], ofport, next(iter(row.error), ""), ids, note)
+    return InterfaceRow(row, port, row.name, ofport, asks_for, note, pod)

@@ -12,10 +12,12 @@ import eventlet
 import ovs.db.idl
 import ovs.poller
 
+from lace_sdn.pipeline.constants import GATEWAY_INTERFACE
 from lace_sdn.switch.bridge_rows import BridgeRows, NoticingIdl
 from lace_sdn.switch.ovsdb_plan import BridgePlan, OvsdbSettings, PortMap, datapath_id, port_map
 from lace_sdn.switch.ovsdb_schema import SCHEMA
 from lace_sdn.switch.permitted import permitted_targets
+from lace_sdn.switch.pod_interface import UNNOTED
 from lace_sdn.switch.pod_ports import Change, PodPort, PodPorts
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class OvsdbNode:
         self._transaction: Any = None
         self._pod_ports = PodPorts()
         self._written: list[Change] = []
+        self._notes: Mapping[str, str] = {}
         self._waker: tuple[Any, Any] | None = None
         self._greenthread: Any = None
         self._idl = self._open()
@@ -94,12 +97,22 @@ class OvsdbNode:
         """Take a port away, if it is there; the event is set when the database says so."""
         return self._change(Change(interface, None))
 
+    def note(self, notes: Mapping[str, str]) -> None:
+        """From now on rows of interfaces say for whom the zones of their ports were emptied (by row; "" for nobody that is known)."""
+        if notes != self._notes:
+            self._notes = notes
+            self._is_set_up = False
+            self._wake()
+
     def _change(self, change: Change) -> threading.Event:
         self._pod_ports.add(change)
+        self._wake()
+        return change.done
+
+    def _wake(self) -> None:
         if self._waker is not None:
             with contextlib.suppress(BlockingIOError):
                 self._waker[1].send(b"!")
-        return change.done
 
     def stop(self) -> None:
         """Let go of the database; what it says stays."""
@@ -172,6 +185,7 @@ class OvsdbNode:
             free = self._rows.free_ports()
             bridge = self._plan.write(self._rows, free, self._transaction)
             self._written = self._pod_ports.write(bridge, self._rows, free, self._transaction)
+            self._rows.write_notes(self._notes)
         status = self._transaction.commit()
         kinds = ovs.db.idl.Transaction
         if status == kinds.INCOMPLETE:
@@ -197,12 +211,17 @@ class OvsdbNode:
         if self._rows.bridge is None or not self._is_set_up or self._rows.version == self._reported:
             return
         self._reported = self._rows.version
-        state = port_map(self._rows.pods)
+        gateway = self._rows.interfaces.get(GATEWAY_INTERFACE)
+        state = port_map(self._rows.pods, gateway.note if gateway else UNNOTED)
         if state == self.state:
             return
         for problem in set(state.problems) - set(self.problems):
             _LOG.error("event=port_problem node=%s problem=%r", self.node, problem)
-        is_news = self.state is None or (state.ports, state.uids) != (self.state.ports, self.state.uids)
+        is_news = self.state is None or _told(state) != _told(self.state)
         self.state = state
         if is_news:
             self._on_ports(state)
+
+
+def _told(state: PortMap) -> tuple[object, ...]:
+    return state.ports, state.uids, state.notes, state.gateway

@@ -16,12 +16,13 @@ from lace_sdn.pipeline.constants import (
 )
 from lace_sdn.pipeline.tables import TABLES
 from lace_sdn.switch.contract import REFUSALS_A_SECOND
+from lace_sdn.switch.pod_interface import UNNOTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lace_sdn.switch.bridge_rows import BridgeRows
-    from lace_sdn.switch.pod_interface import PodInterface
+    from lace_sdn.switch.pod_interface import PodInterface, ZoneNote
 
 TUNNEL_INTERFACE: Final = "lace-geneve"
 POD_UID: Final = "pod-uid"
@@ -54,14 +55,23 @@ class PortMap:
     ports: Mapping[str, int] = field(default_factory=dict)
     uids: Mapping[str, str] = field(default_factory=dict)
     """By endpoint: the uid of the pod that its port was made for, where it says one."""
+    notes: Mapping[str, ZoneNote] = field(default_factory=dict)
+    """By endpoint, for all that have a port."""
+    gateway: ZoneNote = UNNOTED
     interfaces: Mapping[str, PodInterface] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
+    @property
+    def rows(self) -> frozenset[str]:
+        """Of the interfaces that notes are in."""
+        return frozenset(note.row for note in (*self.notes.values(), self.gateway))
 
-def port_map(interfaces: tuple[PodInterface, ...]) -> PortMap:
-    """Of two interfaces for one endpoint the first name counts; the other is a problem."""
+
+def port_map(interfaces: tuple[PodInterface, ...], gateway: ZoneNote = UNNOTED) -> PortMap:
+    """Of two interfaces for one endpoint the first name counts; the other is a problem. ``gateway``: of the way to the node's stack."""
     ports: dict[str, int] = {}
     uids: dict[str, str] = {}
+    notes: dict[str, ZoneNote] = {}
     problems = [each.problem for each in interfaces if each.problem]
     for each in interfaces:
         if each.ofport is None or not each.is_usable:
@@ -72,7 +82,8 @@ def port_map(interfaces: tuple[PodInterface, ...]) -> PortMap:
             )
         ports.setdefault(each.endpoint, each.ofport)
         uids.setdefault(each.endpoint, each.external_ids.get(POD_UID, ""))
-    return PortMap(ports, uids, {each.name: each for each in interfaces}, tuple(problems))
+        notes.setdefault(each.endpoint, each.note)
+    return PortMap(ports, uids, notes, gateway, {each.name: each for each in interfaces}, tuple(problems))
 
 
 def datapath_id(node: str) -> str:

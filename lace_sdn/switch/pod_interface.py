@@ -11,13 +11,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 IFACE_ID: Final = "iface-id"
+ZONES_EMPTIED_FOR: Final = "zones-emptied-for"
+"""Key of an Interface's ``external_ids``: see ``ZoneNote``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneNote:
+    """What the row of an interface says of the conntrack zones of its port: for whom they were emptied last.
+
+    ``row``: its UUID, another one when the port is made anew; ``occupant``: "" where it says nothing.
+    """
+
+    row: str = ""
+    occupant: str = ""
+
+
+UNNOTED: Final = ZoneNote()
 
 
 @dataclass(frozen=True, slots=True)
 class PodInterface:
     """An interface of our bridge that says which endpoint (``namespace/name``) it serves.
 
-    ``ofport``: None while ovs-vswitchd has not seen it, -1 when it could not be opened (``error`` then says why).
+    ``ofport``: None while ovs-vswitchd has not seen it, -1 when it could not be opened (``error`` then says why); ``external_ids``: all
+    that it has, but for what ``note`` holds.
     """
 
     name: str
@@ -25,6 +42,7 @@ class PodInterface:
     ofport: int | None
     error: str
     external_ids: Mapping[str, str]
+    note: ZoneNote = UNNOTED
 
     @property
     def is_usable(self) -> bool:

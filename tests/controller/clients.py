@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from served import PORTS, Dns, programmed, served
+from served import PORTS, Dns, programmed, rows, served
 
 from lace_sdn.controller.node_loop import NodeLoop
 from lace_sdn.controller.world import World
@@ -202,7 +202,7 @@ class Controllers:
 
     def _start(self) -> None:
         self.loop = NodeLoop("one", clock=lambda: self.switch.clock)
-        self.loop.bridge, self.loop.ports = self.switch, PORTS
+        self.loop.bridge, self.loop.found = self.switch, rows(PORTS)
 
     def want(self, *services: Dns) -> None:
         self.world = World("now", build(Manifests(), Ledger()), Cluster.of(served(*services)))

@@ -20,8 +20,12 @@ from lace_sdn.model.objects import (
     Subnet,
 )
 from lace_sdn.pipeline import compile_node
+from lace_sdn.switch.ovsdb_plan import PortMap
+from lace_sdn.switch.pod_interface import ZoneNote
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lace_sdn.model.objects import Address
     from lace_sdn.openflow.flow import BridgeProgram
 
@@ -81,3 +85,9 @@ def _backends(hosts: tuple[int, ...], port: int) -> tuple[Backend, ...]:
         ip_address(f"fd00::{host}") for host in hosts
     ]
     return tuple(Backend(each, port, "one") for each in addresses)
+
+
+def rows(ports: Mapping[str, int]) -> PortMap:
+    """A node's database with these ports, which says nothing of their zones yet."""
+    notes = {name: ZoneNote(f"row of {name}") for name in ports}
+    return PortMap(ports, notes=notes, gateway=ZoneNote("gateway"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from served import rows
 from test_node_loop import PEERING, PORTS, RecordingBridge, world
 
 from lace_sdn.controller.datapath_settings import RETRY_FIRST, RETRY_LAST
@@ -25,7 +26,7 @@ class Site:
         self.answer = Kept()
         self.bridge = RecordingBridge()
         self.loop = NodeLoop("node-1", clock=lambda: self.now)
-        self.loop.bridge, self.loop.ports = self.bridge, PORTS
+        self.loop.bridge, self.loop.found = self.bridge, rows(PORTS)
         self.loop.settings.datapath = self
 
     def keep(self) -> Kept:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import served
-from served import Dns
+from served import Dns, rows
 
 from lace_sdn.controller.node_loop import NodeLoop
 from lace_sdn.controller.world import World
+from lace_sdn.controller.zones import zones_of
 from lace_sdn.kube.build import build
 from lace_sdn.kube.manifests import Manifests
 from lace_sdn.model.cluster import ClusterState
@@ -21,6 +23,7 @@ from lace_sdn.pipeline import NodeCompiler, compile_node
 from lace_sdn.pipeline.compiler import Cluster
 from lace_sdn.policy.ledger import Ledger
 from lace_sdn.switch.contract import BundleRefused, ForeignFlow, Installed, Refusal, SwitchLost
+from lace_sdn.switch.pod_interface import ZoneNote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from lace_sdn.openflow.diff import Delta
     from lace_sdn.openflow.wire import ConnectionFilter
+    from lace_sdn.switch.ovsdb_plan import PortMap
 
 
 PORTS = {"ns/a": 1, "ns/b": 2}
@@ -86,25 +90,39 @@ def world(generation: str, *policies: RoutingPolicy) -> World:
     return World(generation, build(Manifests(), Ledger()), Cluster.of(state(*policies)))
 
 
+def written(loop: NodeLoop) -> PortMap:
+    """The database with what the loop wants it to say."""
+    assert loop.found is not None
+    notes = {
+        name: ZoneNote(note.row, loop.notes.get(note.row, note.occupant))
+        for name, note in loop.found.notes.items()
+    }
+    return replace(loop.found, notes=notes, gateway=ZoneNote("gateway", loop.notes["gateway"]))
+
+
+def flushed(*ports: int) -> list[str]:
+    return [f"flush {zone}" for zone in zones_of(ports)]
+
+
 PEERING = RoutingPolicy("a-to-b", NetworkSelector(name="net-a"), NetworkSelector(name="net-b"))
 
 
 def connected() -> tuple[NodeLoop, RecordingBridge]:
     loop, bridge = NodeLoop("node-1"), RecordingBridge()
-    loop.bridge, loop.ports = bridge, PORTS
+    loop.bridge, loop.found = bridge, rows(PORTS)
     return loop, bridge
 
 
 def test_an_empty_bridge_gets_the_whole_program_after_its_zones_are_empty() -> None:
     loop, bridge = connected()
     assert loop.step(world("1", PEERING))
-    assert bridge.told == ["dump", "flush 1", "flush 32769", "flush 2", "flush 32770", "commit"]
+    assert bridge.told == ["dump", *flushed(1, 2, 0x7001), "commit"]
     assert bridge.program == compile_node(state(PEERING), "node-1", PORTS)
 
 
 def test_the_mtu_of_the_loop_is_that_of_its_program() -> None:
     loop, bridge = NodeLoop("node-1", mtu=1400), RecordingBridge()
-    loop.bridge, loop.ports = bridge, PORTS
+    loop.bridge, loop.found = bridge, rows(PORTS)
     loop.step(world("1", PEERING))
     assert bridge.program == NodeCompiler("node-1", mtu=1400).compile(Cluster.of(state(PEERING)), PORTS)
     assert bridge.program != compile_node(state(PEERING), "node-1", PORTS)
@@ -132,14 +150,14 @@ def test_a_new_controller_reads_the_bridge_and_leaves_it_alone() -> None:
     first.step(world("1", PEERING))
     bridge.told.clear()
     second = NodeLoop("node-1")
-    second.bridge, second.ports = bridge, PORTS
+    second.bridge, second.found = bridge, written(first)
     second.step(world("1", PEERING))
     assert bridge.told == ["dump"]
 
 
 def test_nothing_is_sent_before_the_ports_are_known() -> None:
     loop, bridge = connected()
-    loop.ports = None
+    loop.found = None
     loop.step(world("1", PEERING))
     assert bridge.told == []
     assert loop.programmed is None
@@ -153,6 +171,93 @@ def test_a_restarted_switch_keeps_the_connections_of_its_pods() -> None:
     loop.bridge = restarted
     loop.step(world("1", PEERING))
     assert restarted.told == ["dump", "commit"]
+
+
+def restarted(former: NodeLoop, bridge: RecordingBridge) -> NodeLoop:
+    """Another controller, which knows what the database says and nothing else."""
+    loop = NodeLoop("node-1")
+    loop.bridge, loop.found = bridge, written(former)
+    return loop
+
+
+def test_switch_and_controller_restarted_together_keep_the_connections_of_their_pods() -> None:
+    """The kernel's conntrack outlives both."""
+    former, _ = connected()
+    former.step(world("1", PEERING))
+    empty = RecordingBridge()
+    restarted(former, empty).step(world("1", PEERING))
+    assert empty.told == ["dump", "commit"]
+
+
+def test_a_program_of_another_form_keeps_the_connections_of_its_pods() -> None:
+    """As after an upgrade that changes rows of the first tables."""
+    former, bridge = connected()
+    former.step(world("1", PEERING))
+    bridge.program = BridgeProgram(
+        tuple(
+            replace(flow, cookie=flow.cookie ^ 1) if flow.table < 10 else flow
+            for flow in bridge.program.flows
+        ),
+        bridge.program.groups,
+    )
+    bridge.told.clear()
+    restarted(former, bridge).step(world("1", PEERING))
+    assert bridge.told == ["dump", "commit"]
+
+
+def test_zones_are_emptied_for_a_pod_that_took_a_port_meanwhile_after_the_former_flows_are_gone() -> None:
+    """Nothing in the flows tells the two pods apart."""
+    former, bridge = connected()
+    former.step(world("1", PEERING))
+    bridge.told.clear()
+    loop = restarted(former, bridge)
+    assert loop.found is not None
+    loop.found = replace(loop.found, notes={**loop.found.notes, "ns/a": ZoneNote("another row")})
+    loop.step(world("1", PEERING))
+    assert bridge.told == ["dump", "commit", *flushed(1), "commit"]
+    assert loop.notes["another row"].startswith("port=1 pod=ns/a ")
+
+
+def test_a_pod_whose_row_tells_of_another_gets_flows_when_the_row_has_forgotten_it() -> None:
+    former, bridge = connected()
+    former.step(world("1", PEERING))
+    desired = bridge.program
+    loop = restarted(former, bridge)
+    assert loop.found is not None
+    other = replace(loop.found, notes={**loop.found.notes, "ns/a": ZoneNote("row of ns/a", "somebody")})
+    loop.found = other
+    loop.step(world("1", PEERING))
+    assert bridge.program == compile_node(state(PEERING), "node-1", {"ns/b": 2})
+    assert loop.programmed is not None
+    assert (loop.programmed.generation, loop.programmed.ports) == ("", {"ns/b": 2})
+    bridge.told.clear()
+    assert loop.see(written(loop))
+    loop.step(world("1", PEERING))
+    assert bridge.told == [*flushed(1), "commit"]
+    assert bridge.program == desired
+
+
+def test_what_a_flush_that_was_not_confirmed_was_for_is_not_written() -> None:
+    loop, bridge = connected()
+    bridge.fault = SwitchLost("gone")
+    loop.step(world("1"))
+    assert loop.notes == {}
+
+
+def test_zones_of_a_port_that_nobody_has_any_more_are_emptied_after_its_flows_are_gone() -> None:
+    loop, bridge = connected()
+    loop.step(world("1"))
+    bridge.told.clear()
+    loop.found = rows({"ns/b": 2})
+    loop.step(world("1"))
+    assert bridge.told == ["commit", *flushed(1)]
+
+
+def test_only_what_rows_say_of_zones_asks_for_no_step() -> None:
+    loop, _ = connected()
+    loop.step(world("1"))
+    assert not loop.see(written(loop))
+    assert loop.see(rows({"ns/b": 2}))
 
 
 def test_a_lost_switch_is_dumped_again() -> None:
@@ -228,7 +333,7 @@ FORGET = (
 def serving_loop() -> tuple[NodeLoop, RecordingBridge]:
     """A bridge with two endpoints of a UDP Service, nothing told yet."""
     loop, bridge = NodeLoop("one"), RecordingBridge()
-    loop.bridge, loop.ports = bridge, served.PORTS
+    loop.bridge, loop.found = bridge, rows(served.PORTS)
     loop.step(serving("1", TWO_ENDPOINTS))
     bridge.told.clear()
     return loop, bridge

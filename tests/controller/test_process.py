@@ -97,12 +97,38 @@ class Controller:
         return time.monotonic() - started
 
     def add_pods(self) -> None:
-        for number, pod in enumerate(PODS, start=1):
-            self.switch.vsctl(
-                *("add-port", "br-int", f"pod{number}", "--", "set", "Interface", f"pod{number}"),
-                *("type=dummy", f"ofport_request={number}", f'external_ids:iface-id="{pod}"'),
-            )
+        for number in range(1, len(PODS) + 1):
+            self.add_pod(number)
         wait_until(lambda: self.node.get("endpoints") == list(PODS), "the pods' flows", BOUND_S)
+
+    def add_pod(self, number: int) -> None:
+        self.switch.vsctl(
+            *("add-port", "br-int", f"pod{number}", "--", "set", "Interface", f"pod{number}"),
+            *("type=dummy", f"ofport_request={number}", f'external_ids:iface-id="{PODS[number - 1]}"'),
+        )
+
+    def await_notes(self) -> None:
+        """Until the database says of all ports for whom their zones were emptied."""
+        wait_until(
+            lambda: self.switch.vsctl("list", "Interface").count("zones-emptied-for") == len(PODS) + 1,
+            "what rows say of zones",
+            BOUND_S,
+        )
+
+    def await_programmed(self) -> None:
+        wait_until(lambda: self.node.get("programmed"), "flows", BOUND_S)
+
+    def restart(self, meanwhile: Callable[[], None]) -> None:
+        """It ends; ``meanwhile`` happens, and it starts again."""
+        self.__exit__(None, None, None)
+        (self._folder / "status").unlink()
+        meanwhile()
+        self.__enter__()
+        self.await_programmed()
+
+    def zones_flushed(self) -> int:
+        """Since its start."""
+        return sum(int(words.split()[0]) for words in self.log.split("zones_flushed=")[1:])
 
     def flows(self, *match: str) -> str:
         return self.switch.ofctl("dump-flows", "br-int", "--no-stats", *match)
@@ -134,6 +160,27 @@ def test_a_udp_endpoint_that_goes_leaves_when_its_connections_are_forgotten(
     assert "10.157.1.3" not in controller.flows("table=25")
     assert "10.157.0.3" in controller.flows("table=25")
     assert controller.node["groups"] == 2
+
+
+def test_zones_are_not_emptied_when_switch_and_controller_start_again(run: Callable[..., Controller]) -> None:
+    """The switch without any flows, the controller without any memory; each pod is who it was."""
+    controller = run()
+    controller.await_notes()
+    controller.restart(controller.switch.restart_vswitchd)
+    assert controller.zones_flushed() == 0
+
+
+def test_the_zones_of_a_pod_that_was_exchanged_meanwhile_are_emptied(run: Callable[..., Controller]) -> None:
+    """Of no other; it has the name, the port and the addresses of its predecessor."""
+    controller = run()
+    controller.await_notes()
+
+    def exchange() -> None:
+        controller.switch.vsctl("del-port", "br-int", "pod1")
+        controller.add_pod(1)
+
+    controller.restart(exchange)
+    assert controller.zones_flushed() == 2
 
 
 @pytest.mark.parametrize(("datapath_type", "is_served"), [("system", True), ("netdev", False)])
