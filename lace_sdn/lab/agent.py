@@ -1,6 +1,6 @@
 """The lab's agent: one process that listens inside every pod, host and node and sends probes from them. ``python -m lace_sdn.lab.agent SOCKET``.
 
-It is asked over a unix socket, one JSON object a line, one line back: {"places": [...]}, {"probes": [...], "patience": seconds}.
+It is asked over a unix socket, one JSON object a line, one line back: {"places": [...]}, {"probes": [...]}.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Agent:
         if "places" in question:
             return await self._settle([Resident.from_json(place) for place in question["places"]])
         probes = [Probe.from_json(probe) for probe in question["probes"]]
-        seen = await self._sender.send_all(probes, float(question["patience"]))
+        seen = await self._sender.send_all(probes)
         return {"observations": [observation.as_json() for observation in seen]}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from lace_sdn.lab.names import Lab
     from lace_sdn.lab.probes import Probe, Resident
 
-PATIENCE = 1.0
-"""Seconds without an answer after which a probe is over."""
 _START_TIMEOUT = 20.0
 _LONGEST_ANSWER = 900.0
 """Seconds: 400 probes a second at worst, for a few hundred pods."""
@@ -69,9 +67,9 @@ def settle(lab: Lab, places: Iterable[Resident]) -> None:
     _ask(lab, {"places": [place.as_json() for place in places]})
 
 
-def probe(lab: Lab, probes: Sequence[Probe], patience: float = PATIENCE) -> list[Observation]:
+def probe(lab: Lab, probes: Sequence[Probe]) -> list[Observation]:
     """Send real packets; an observation for each probe, in their order."""
-    answer = _ask(lab, {"probes": [each.as_json() for each in probes], "patience": patience})
+    answer = _ask(lab, {"probes": [each.as_json() for each in probes]})
     return [Observation.from_json(value) for value in answer["observations"]]
 
 

@@ -53,7 +53,7 @@ _NOTHING = ((0x06, 0, 0, 0),)
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A frame of a probe: the ``token`` it carries, or for the first segment of TCP the source port that stands for one.
+    """A frame of a probe: the ``token`` it carries, or for the first segment of TCP the sequence number that stands for one.
 
     ``destination`` and ``port`` (ICMP and 0 for an echo) are where it is sent.
     """
@@ -61,7 +61,7 @@ class Arrival:
     destination: str
     port: tuple[Protocol, int]
     token: bytes = b""
-    source_port: int = 0
+    sequence: int = 0
     is_echo_reply: bool = False
 
 
@@ -102,12 +102,10 @@ def read(frame: bytes) -> Arrival | None:
     body = frame[_ETHERNET + length :]
     token = body[8 : 8 + TOKEN_LENGTH]
     if protocol in _PORTS:
-        source_port, port = struct.unpack_from("!HH", body)
+        port, sequence = struct.unpack_from("!2xHI", body)
         its = (_PORTS[protocol], port)
         is_tcp = protocol == socket.IPPROTO_TCP
-        return (
-            Arrival(destination, its, source_port=source_port) if is_tcp else Arrival(destination, its, token)
-        )
+        return Arrival(destination, its, sequence=sequence) if is_tcp else Arrival(destination, its, token)
     if protocol != _ICMP[version] or body[0] not in {_ECHO_REQUEST[version], _ECHO_REPLY[version]}:
         return None
     is_reply = body[0] == _ECHO_REPLY[version]

@@ -58,37 +58,45 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A token sent from the place ``source`` to an address; ``port`` is 0 for ICMP."""
+    """A token sent from the place ``source`` to an address, by one connection; ``port`` is 0 for ICMP.
+
+    ``patience``: seconds without an answer after which it is over. ``source_port``: 0 for one of its own; probes of one
+    question that a place sends with the same one are connected at the same time, and each is asked again while all are.
+    """
 
     source: str
     address: str
     protocol: Protocol
     port: int = 0
+    patience: float = 1.0
+    source_port: int = 0
 
     def as_json(self) -> list[Any]:
-        return [self.source, self.address, self.protocol, self.port]
+        return [self.source, self.address, self.protocol, self.port, self.patience, self.source_port]
 
     @classmethod
     def from_json(cls, value: list[Any]) -> Probe:
-        source, address, protocol, port = value
-        return cls(source, address, Protocol(protocol), port)
+        source, address, protocol, port, patience, source_port = value
+        return cls(source, address, Protocol(protocol), port, float(patience), source_port)
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Which places the token reached (whatever address it bore), and which one's answer came back to the source.
 
-    ``refused``: the source was told at once that nobody takes it (a reset, an ICMP error).
+    ``refused``: the source was told at once that nobody takes it (a reset, an ICMP error). ``lost``: the connection was made,
+    and was silent when others from its source port had been made too.
     """
 
     seen_at: tuple[str, ...] = ()
     answered_by: tuple[str, ...] = ()
     refused: bool = False
+    lost: bool = False
 
     def as_json(self) -> list[Any]:
-        return [list(self.seen_at), list(self.answered_by), self.refused]
+        return [list(self.seen_at), list(self.answered_by), self.refused, self.lost]
 
     @classmethod
     def from_json(cls, value: list[Any]) -> Observation:
-        seen_at, answered_by, refused = value
-        return cls(tuple(seen_at), tuple(answered_by), bool(refused))
+        seen_at, answered_by, refused, lost = value
+        return cls(tuple(seen_at), tuple(answered_by), bool(refused), bool(lost))

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from lace_sdn.policy.oracle import Connection
     from lace_sdn.policy.reachability import Expectation
 
-SECOND_PATIENCE = 3.0
-"""Seconds for packets that were missed: a machine under load is no fault of the network."""
+PATIENCE = 15.0
+"""Seconds until what is meant to be answered is given up: a machine under load is no fault of the network."""
+SILENCE = 1.0
+"""Seconds in which what is meant to reach nobody would have arrived."""
+ONE_PORT = 20001
+"""The source port of the first place in ``measure_from_one_port``; each has another, for addresses may be had by several."""
 ROUNDS = 6
 """How often a Service is tried until each of its endpoints has answered. Each round misses one of them by less than one in ten."""
 
@@ -42,7 +46,7 @@ class Found(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``detail`` says for HALF and LEAK what was seen. ``backends``: who answered; ``is_sticky``: only one of them need."""
+    """``detail`` says for HALF and LEAK what was seen. ``backends``: who answered; ``is_sticky``: not all of them need."""
 
     found: Found
     detail: str = ""
@@ -53,14 +57,38 @@ class Finding:
 def measure(
     lab: Lab, state: ClusterState, intended: Mapping[Connection, Expectation]
 ) -> dict[Connection, Finding]:
-    """Try every connection. Where packets are missing that were intended to pass, try once more with more patience."""
-    findings = _measure(lab, state, intended, agent_client.PATIENCE)
-    missed = {
-        connection: intended[connection]
-        for connection, finding in findings.items()
-        if intended[connection].outcome is not Outcome.DENY and finding.found in (Found.DENY, Found.HALF)
+    """Try every connection, a Service until each of its endpoints has answered."""
+    seen: dict[Connection, list[Observation]] = {connection: [] for connection in intended}
+    findings: dict[Connection, Finding] = {}
+    waiting = list(intended)
+    for _ in range(ROUNDS):
+        asked = [each for each in waiting for _ in range(_attempts(intended[each]))]
+        probes = [_probe(state, each, intended[each]) for each in asked]
+        for connection, observation in zip(asked, agent_client.probe(lab, probes), strict=True):
+            seen[connection].append(observation)
+        findings |= {each: _judged(state, each, seen[each]) for each in waiting}
+        waiting = [each for each in waiting if _is_incomplete(intended[each], findings[each])]
+        if not waiting:
+            break
+    return findings
+
+
+def measure_from_one_port(
+    lab: Lab, state: ClusterState, intended: Mapping[Connection, Expectation]
+) -> dict[Connection, Finding]:
+    """Try every connection once, all at the same time, and all of a place from one source port (an echo: with one identifier).
+
+    Each that was made is asked again when all have been: HALF if it has fallen silent, or if its packets go elsewhere now.
+    Of a Service one endpoint answers.
+    """
+    asked = list(intended)
+    ports = {name: ONE_PORT + rank for rank, name in enumerate(dict.fromkeys(each.source for each in asked))}
+    probes = [replace(_probe(state, each, intended[each]), source_port=ports[each.source]) for each in asked]
+    observed = zip(asked, agent_client.probe(lab, probes), strict=True)
+    return {
+        connection: replace(_judged(state, connection, [seen]), is_sticky=True)
+        for connection, seen in observed
     }
-    return findings | _measure(lab, state, missed, SECOND_PATIENCE) if missed else findings
 
 
 def is_as_intended(meant: Expectation, finding: Finding) -> bool:
@@ -82,7 +110,7 @@ def judge(state: ClusterState, connection: Connection, seen: Observation) -> Fin
         strangers = [place for place in seen.seen_at if place != meant]
         if strangers:
             return Finding(Found.LEAK, f"reached {', '.join(strangers)} too")
-        if seen.seen_at == seen.answered_by == (meant,):
+        if seen.seen_at == seen.answered_by == (meant,) and not seen.lost:
             return Finding(Found.ALLOW, backends=frozenset({meant}))
         return Finding(Found.HALF, _half(seen))
     strangers = sorted({*seen.seen_at, *seen.answered_by} - _rightful(state, connection))
@@ -108,7 +136,7 @@ def judge_service(state: ClusterState, connection: Connection, seen: Sequence[Ob
     if not any(each.seen_at for each in seen):
         return _unseen(seen)
     for each in seen:
-        if len(each.seen_at) != 1 or each.answered_by != each.seen_at:
+        if len(each.seen_at) != 1 or each.answered_by != each.seen_at or each.lost:
             return Finding(Found.HALF, _half(each))
     backends = frozenset(place for each in seen for place in each.answered_by)
     if service.affinity_seconds and len(backends) > 1:
@@ -126,28 +154,12 @@ def _unseen(seen: Sequence[Observation]) -> Finding:
 def _half(seen: Observation) -> str:
     if not seen.seen_at:
         return "refused" if seen.refused else "an attempt that nobody saw"
+    if seen.lost:
+        return f"reached {', '.join(seen.seen_at)}, silent when others from its source port were made"
     answered = ", ".join(seen.answered_by)
     return f"reached {', '.join(seen.seen_at)}, " + (
         f"answered by {answered}" if answered else "no answer returned"
     )
-
-
-def _measure(
-    lab: Lab, state: ClusterState, intended: Mapping[Connection, Expectation], patience: float
-) -> dict[Connection, Finding]:
-    seen: dict[Connection, list[Observation]] = {connection: [] for connection in intended}
-    findings: dict[Connection, Finding] = {}
-    waiting = list(intended)
-    for _ in range(ROUNDS):
-        asked = [each for each in waiting for _ in range(_attempts(intended[each]))]
-        observations = agent_client.probe(lab, [_probe(state, each) for each in asked], patience)
-        for connection, observation in zip(asked, observations, strict=True):
-            seen[connection].append(observation)
-        findings |= {each: _judged(state, each, seen[each]) for each in waiting}
-        waiting = [each for each in waiting if _is_incomplete(intended[each], findings[each])]
-        if not waiting:
-            break
-    return findings
 
 
 def _attempts(meant: Expectation) -> int:
@@ -182,9 +194,10 @@ def _called(state: ClusterState, connection: Connection) -> tuple[Service, Servi
     return next((each for each in ports if (each[1].protocol, each[1].node_port) == asked), None)
 
 
-def _probe(state: ClusterState, connection: Connection) -> Probe:
+def _probe(state: ClusterState, connection: Connection, meant: Expectation) -> Probe:
     address = str(_address(state, connection))
-    return Probe(connection.source, address, connection.protocol, connection.port)
+    patience = SILENCE if meant.outcome is Outcome.DENY else PATIENCE
+    return Probe(connection.source, address, connection.protocol, connection.port, patience)
 
 
 def _address(state: ClusterState, connection: Connection) -> Address:

@@ -37,7 +37,7 @@ class Arrivals:
         self._replied: dict[tuple[str, bytes], Callable[[], None]] = {}
 
     def expect(self, sign: bytes | int) -> None:
-        """Begin to record ``sign`` (a token or a source port)."""
+        """Begin to record ``sign`` (a token or a sequence number)."""
         self._seen[sign] = set()
 
     def expect_reply(self, source: str, token: bytes, on_reply: Callable[[], None]) -> None:
@@ -56,16 +56,13 @@ class Arrivals:
         """End recording: the places where it was seen."""
         return self._seen.pop(sign, set())
 
-    def is_expected(self, sign: bytes | int) -> bool:
-        return sign in self._seen
-
     def record(self, place: str, arrival: Arrival) -> None:
         """What a watcher saw. A reply is for the place that sent the request: anywhere else it is as much astray as a request."""
         on_reply = self._replied.get((place, arrival.token)) if arrival.is_echo_reply else None
         if on_reply is not None:
             on_reply()
         else:
-            self._seen.get(arrival.source_port or arrival.token, set()).add(place)
+            self._seen.get(arrival.sequence or arrival.token, set()).add(place)
 
     def record_text(self, place: str, text: bytes) -> None:
         """What a listener received."""

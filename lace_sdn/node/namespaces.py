@@ -6,11 +6,15 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute, config, netns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+PATIENCE = 120
+"""Seconds for a namespace that a child process of pyroute2 makes; its own 2 pass on a busy machine."""
+config.default_communicate_timeout = PATIENCE
 
 
 @contextlib.contextmanager

@@ -31,7 +31,8 @@ FIXED_PORTS = (
     1, 22, 53, 67, 80, 111, 179, 443, 500, 2379, 4789, 6081, 6443, 6640, 6653, 8080, 10250, 10256, 30000, 32767,
 )  # fmt: skip
 """Twenty, of what listens on nodes and of nothing."""
-PATIENCE = 0.4
+SILENCE, PATIENCE = 0.4, 15.0
+"""Seconds for what should reach nobody, and for what should be answered."""
 
 
 class Asked(NamedTuple):
@@ -126,25 +127,24 @@ def scan(lab: Lab, state: ClusterState) -> tuple[list[str], int, int]:
     """Sentences about what is not as allowed; how many questions there were, and how many of them were answered."""
     asked = list(questions(state))
     bearers = addresses(state)
+    may = {each: allowed(state, each, bearers[each.address]) for each in asked}
+    meant = {
+        each for each in asked if may[each] and _should_answer(state, each, may[each], bearers[each.address])
+    }
+    probes = [
+        Probe(
+            each.source, str(each.address), each.protocol, each.port, PATIENCE if each in meant else SILENCE
+        )
+        for each in asked
+    ]
     wrong, answered = [], 0
-    doubtful = []
-    for each, found in _ask(lab, asked, PATIENCE):
-        may = allowed(state, each, bearers[each.address])
+    for each, found in zip(asked, agent_client.probe(lab, probes), strict=True):
         answered += bool(found.answered_by)
-        if not set(found.seen_at) <= may or not set(found.answered_by) <= may:
-            wrong.append(f"{_words(each)}: reached {found}, allowed {sorted(may)}")
-        elif may and not found.answered_by and _should_answer(state, each, may, bearers[each.address]):
-            doubtful.append(each)
-    for each, found in _ask(lab, doubtful, 4 * PATIENCE):
-        if not found.answered_by:
+        if not {*found.seen_at, *found.answered_by} <= may[each]:
+            wrong.append(f"{_words(each)}: reached {found}, allowed {sorted(may[each])}")
+        elif each in meant and not found.answered_by:
             wrong.append(f"{_words(each)}: no answer")
-        answered += bool(found.answered_by)
     return wrong, len(asked), answered
-
-
-def _ask(lab: Lab, asked: list[Asked], patience: float) -> Iterator[tuple[Asked, agent_client.Observation]]:
-    probes = [Probe(each.source, str(each.address), each.protocol, each.port) for each in asked]
-    return zip(asked, agent_client.probe(lab, probes, patience), strict=True)
 
 
 def _should_answer(state: ClusterState, asked: Asked, may: set[str], bearers: list[str]) -> bool:

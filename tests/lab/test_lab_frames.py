@@ -31,9 +31,9 @@ def test_the_token_of_a_datagram_is_read(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_a_first_segment_is_known_by_its_source_port(version: int) -> None:
-    segment = struct.pack("!HH", 20123, 80) + bytes(16)
-    expected = Arrival(DESTINATIONS[version], (Protocol.TCP, 80), source_port=20123)
+def test_a_first_segment_is_known_by_its_sequence_number(version: int) -> None:
+    segment = struct.pack("!HHI", 20123, 80, 0xFEDCBA98) + bytes(12)
+    expected = Arrival(DESTINATIONS[version], (Protocol.TCP, 80), sequence=0xFEDCBA98)
     assert read(_frame(version, 6, segment)) == expected
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 PEERING = Path(__file__).parents[2] / "flows" / "one-way-peering"
-BOUND_S = 30.0
+BOUND_S, PATIENCE = 30.0, 15.0
 DNS, WEB = Port(Protocol.UDP, 53), Port(Protocol.TCP, 80)
 API = Port(Protocol.TCP, 6443)
 
@@ -68,7 +68,7 @@ def _with(*outside: ExternalHost) -> Callable[[ClusterState], ClusterState]:
 
 
 def _seen(lab: Lab, *probes: Probe) -> list[Observation]:
-    return agent_client.probe(lab, probes, patience=5.0)
+    return agent_client.probe(lab, [replace(each, patience=PATIENCE) for each in probes])
 
 
 def _by(name: str) -> Observation:

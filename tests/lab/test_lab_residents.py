@@ -124,7 +124,7 @@ async def _listen(inhabitant: Inhabitant, its: Resident, arrivals: Arrivals, ask
     ask()
 
 
-WEB = frames.Arrival("192.168.0.1", (Protocol.TCP, 80), source_port=20000)
+WEB = frames.Arrival("192.168.0.1", (Protocol.TCP, 80), sequence=20000)
 ECHO = frames.Arrival("192.168.0.1", (Protocol.ICMP, 0), b"mine")
 
 
