@@ -81,14 +81,19 @@ def measure_from_one_port(
     Each that was made is asked again when all have been: HALF if it has fallen silent, or if its packets go elsewhere now.
     Of a Service one endpoint answers.
     """
-    asked = list(intended)
-    ports = {name: ONE_PORT + rank for rank, name in enumerate(dict.fromkeys(each.source for each in asked))}
-    probes = [replace(_probe(state, each, intended[each]), source_port=ports[each.source]) for each in asked]
-    observed = zip(asked, agent_client.probe(lab, probes), strict=True)
-    return {
-        connection: replace(_judged(state, connection, [seen]), is_sticky=True)
-        for connection, seen in observed
+    ports = {
+        name: ONE_PORT + rank for rank, name in enumerate(dict.fromkeys(each.source for each in intended))
     }
+    asked: dict[
+        Probe, Probe
+    ] = {}  # an address that several have is called once, as patiently as any of them needs
+    key = {}
+    for connection, meant in intended.items():
+        probe = replace(_probe(state, connection, meant), source_port=ports[connection.source])
+        key[connection] = replace(probe, patience=0.0)
+        asked[key[connection]] = max(asked.get(key[connection], probe), probe, key=lambda each: each.patience)
+    seen = dict(zip(asked, agent_client.probe(lab, list(asked.values())), strict=True))
+    return {each: replace(_judged(state, each, [seen[key[each]]]), is_sticky=True) for each in intended}
 
 
 def is_as_intended(meant: Expectation, finding: Finding) -> bool:
