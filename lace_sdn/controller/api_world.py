@@ -104,17 +104,26 @@ class ApiWorld(Watches):
         return self.changed.is_set() and self.is_synced
 
     def read(self) -> World:
-        """The world now."""
+        """The world now. Whoever calls it calls again after any exception: what changed is no news then."""
         self.changed.clear()
         since, self._since = self._since or self._clock(), 0.0
+        try:
+            return self._read(since)
+        except BaseException:
+            # Nothing is old before it is in force.
+            self._since = since
+            raise
+
+    def _read(self, since: float) -> World:
         digests = self.digests()
         built = observe(self._manifests())
         if self._is_userspace:
             built = _with(built, unsupported_protocols(built.state))
         self._reporter.report(built.problems, ())
+        known = Cluster.of(built.state, self._known)
         self._generation += 1
-        self._known = Cluster.of(built.state, self._known)
-        return World(str(self._generation), built, self._known, digests, since, self._uids())
+        self._known = known
+        return World(str(self._generation), built, known, digests, since, self._uids())
 
     def digests(self) -> dict[str, str]:
         """Of the kinds whose programming is reported."""
@@ -164,11 +173,11 @@ class ApiWorld(Watches):
 
     def _listener(self, resource: Resource) -> Callable[[Key, Any, Any], None]:
         def changed(key: Key, old: Any, new: Any) -> None:
-            if resource is resources.ALLOCATIONS:
-                self._note_block(key[1], old, new)
             if self._is_needed(resource, old, new):
                 self._since = self._since or self._clock()
                 self.changed.set()
+            if resource is resources.ALLOCATIONS:
+                self._note_block(key[1], old, new)
 
         return changed
 
@@ -189,8 +198,7 @@ class ApiWorld(Watches):
         if old is not None:
             self._blocks[old.of[1]].pop(name, None)
         if new is not None and new.node == self.node:
-            its = tuple(each.block for each in decode.allocations(new.opened()))
-            self._blocks[new.of[1]][name] = its
+            self._blocks[new.of[1]][name] = tuple(each.block for each in decode.allocations(new.opened()))
 
     def _decoded(self, resource: Resource, decoder: Callable[[Manifest], Any]) -> list[Any]:
         return [manifest.decoded(decoder) for manifest in self.stores[resource].values()]

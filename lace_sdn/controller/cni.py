@@ -69,24 +69,28 @@ class CniServer:
                 listener.shutdown(socket.SHUT_RDWR)  # whoever waits in it is told
             listener.close()
 
-    def consume_spool(self) -> None:
-        """Carry out what was deleted while nobody listened. What is no request to delete is removed, and said."""
-        folder = self._path.parent / SPOOL
-        for file in sorted(folder.glob("[!.]*")) if folder.exists() else ():
-            try:
-                self._consume(file)
-            except AttachError as error:
-                log.warning("%s is no request to delete a pod, and is removed: %s", file, error)
-                file.unlink(missing_ok=True)
-            except OSError as error:
-                log.warning("%s; it is left", error)
+    def consume_spool(self) -> bool:
+        """Carry out what was deleted while nobody listened. What is no request to delete is removed, and said.
 
-    def _consume(self, file: Path) -> None:
-        request = cni_requests.read(file.read_bytes())
-        if request.command != "DEL":
-            raise AttachError(f"CNI_COMMAND is {request.command!r}", "expected DEL")
-        self._attacher.delete(request.sandbox)
-        file.unlink(missing_ok=True)
+        False: something is left, which is to be tried again.
+        """
+        folder = self._path.parent / SPOOL
+        files = sorted(folder.glob("[!.]*")) if folder.exists() else []
+        return all([self._consume(file) for file in files])  # noqa: C419 - each is tried
+
+    def _consume(self, file: Path) -> bool:
+        """False: it could not be carried out, and is left."""
+        try:
+            if request := _deletion(file):
+                self._attacher.delete(request.sandbox)
+            file.unlink(missing_ok=True)
+        except (AttachError, NodeError, OSError) as error:
+            log.warning("%s is not carried out: %s; it is left, and tried again", file, error)
+            return False
+        except Exception:
+            log.exception("%s is not carried out; it is left, and tried again", file)
+            return False
+        return True
 
     def _accept(self, listener: socket.socket) -> None:
         """Until it is closed. A process may have too many files open for a time."""
@@ -98,7 +102,11 @@ class CniServer:
                     log.error("CNI: %s takes no connection: %s; trying again", self._path, error)  # noqa: TRY400
                     time.sleep(_RETRY)
                 continue
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            except RuntimeError as error:
+                connection.close()
+                log.error("CNI: a request cannot be served: %s; the plugin asks again", error)  # noqa: TRY400
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
@@ -142,6 +150,21 @@ class CniServer:
                 if lacking := self._lacking():
                     raise AttachError("the node is not ready", lacking, NOT_AVAILABLE)
         return None
+
+
+def _deletion(file: Path) -> Request | None:
+    """The request; None, which is said, for what is none to delete. Raises OSError."""
+    try:
+        request = cni_requests.read(file.read_bytes())
+    except AttachError as error:
+        log.warning("%s is no request to delete a pod, and is removed: %s", file, error)
+        return None
+    if request.command != "DEL":
+        log.warning(
+            "%s is no request to delete a pod, and is removed: CNI_COMMAND is %r", file, request.command
+        )
+        return None
+    return request
 
 
 def _whole(connection: socket.socket) -> bytes:

@@ -94,7 +94,7 @@ class NodeLoop:
     def step(self, world: World) -> bool:
         """Compile, compare, send. False asks for another try, later; ``programmed`` says when the bridge is as desired.
 
-        Faults of the switch end in False and a log line, never in an exception.
+        Faults of the switch end in False and a log line, never in an exception. After any other exception, ``forget``.
         """
         bridge, found = self.bridge, self.found
         if bridge is None or found is None:
@@ -120,11 +120,11 @@ class NodeLoop:
             )
         except SwitchLost as error:
             log.warning("node=%s: %s; waiting for the switch to come back", self.node, error)
-            self._forget()
+            self.forget()
             return False
         except BundleRefused as error:
             log.error("node=%s: %s; the former flows stay, trying again", self.node, error)  # noqa: TRY400
-            self._forget()
+            self.forget()
             return False
         finally:
             self.notes = self._occupants.notes(claimed.values(), found.rows)
@@ -262,7 +262,8 @@ class NodeLoop:
             )
         self._foreign = foreign
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Nobody knows what a try that failed has done: the next step reads the bridge, and begins anew."""
         self._installed = None
         self._confirmed_on = None
         self._farewell.clear()

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from lace_sdn.controller.attacher import Attacher
+from lace_sdn.controller.backoff import Backoff
 from lace_sdn.controller.cni import CniServer
 from lace_sdn.controller.metrics import NodeMetrics
 from lace_sdn.controller.netlink import Netlink
@@ -115,29 +116,39 @@ class OnNode:
         done = worker[0].programmed
         if done is None or done.generation != world.generation or done.generation == self._generation:
             return
-        self._generation = done.generation
         self._count += 1
         milliseconds = round(1000 * (time.monotonic() - world.since))
         report = Report(
             self._count, milliseconds, dict(world.digests), done.flows, done.groups, len(done.ports)
         )
-        self._state.note(report)
         self._metrics.note(report)
+        self._state.note(report)
+        self._generation = done.generation
 
     def _sweep(self, stop: threading.Event) -> None:
-        assert self._cni is not None  # noqa: S101 - started with it
         while not stop.wait(_SOON):
             if not self.lacking():
                 break
+        retry = Backoff(_SOON, SWEEP_INTERVAL)
         while not stop.is_set():
-            try:
-                self._cni.consume_spool()
-                self._sweeper.sweep()
-            except NodeError as error:
-                log.warning("nothing is swept: %s; it is tried again", error)
-            except Exception:
-                log.exception("the sweep failed; it is tried again")
-            stop.wait(SWEEP_INTERVAL)
+            is_done = self._is_swept()
+            if is_done:
+                retry.succeeded()
+            stop.wait(SWEEP_INTERVAL if is_done else retry.failed())
+
+    def _is_swept(self) -> bool:
+        """False: something is left that is to be tried again soon."""
+        assert self._cni is not None  # noqa: S101 - started with it
+        is_done = self._cni.consume_spool()
+        try:
+            self._sweeper.sweep()
+        except NodeError as error:
+            log.warning("nothing is swept: %s; it is tried again", error)
+        except Exception:
+            log.exception("the sweep failed; it is tried again")
+        else:
+            return is_done
+        return False
 
     def _problems(self) -> tuple[str, ...]:
         worker = self._served.worker_of(self._world.node)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import os
 import signal
 import threading
 import time
@@ -15,10 +15,13 @@ import eventlet
 
 from lace_sdn.controller.api_world import ApiWorld
 from lace_sdn.controller.attaching import LinkKind
+from lace_sdn.controller.backoff import Backoff
 from lace_sdn.controller.host_plans import HostPlans
 from lace_sdn.controller.node_loop import NodeLoop
 from lace_sdn.controller.on_node import OnNode
 from lace_sdn.controller.status import StatusFile, describe
+from lace_sdn.controller.troubles import Troubles
+from lace_sdn.controller.worker import Worker, gathering
 from lace_sdn.controller.world import World, WorldReader
 from lace_sdn.kube.api.client import Api, ApiUnreachable
 from lace_sdn.pipeline.constants import DEFAULT_MTU
@@ -40,15 +43,9 @@ __all__ = ["ApiUnreachable", "FolderSettings", "KubernetesSettings", "Process", 
 # Seconds.
 SOURCE_INTERVAL = 0.2
 NODES_INTERVAL = 0.5
-COALESCE = 0.02
-COALESCE_MOST = 0.1
-"""A burst of changes becomes one bundle."""
-RETRY_FIRST, RETRY_LAST = 0.5, 15.0
-AUDIT_INTERVAL = 10.0
-"""Every bridge is read back this often, and put right if somebody changed flows of ours."""
+RETRY_FIRST, RETRY_LAST = 0.2, 15.0
+"""Between two tries to read the source, to serve a node or to write a file, after the first failed."""
 USERSPACE = "netdev"
-AUDIT_SHARE = 20
-"""Reading back takes a twentieth of the time at most, however large the bridge."""
 
 
 @dataclass(frozen=True)
@@ -94,65 +91,6 @@ class Settings:
         return self.datapath_type == USERSPACE
 
 
-def gathering(took: float) -> float:
-    """Seconds to wait for more changes before the next step, when the last took ``took``: half of the time is left to others."""
-    return min(max(COALESCE, took), COALESCE_MOST)
-
-
-class Worker:
-    """Runs the loop of one node in a greenthread of its own, so that a slow switch delays nobody else."""
-
-    def __init__(self, node: str, process: Process, settings: Settings) -> None:
-        self.loop = NodeLoop(node, sctp=not settings.is_userspace, mtu=settings.mtu)
-        self._process = process
-        self._wake = threading.Event()
-        self._thread = eventlet.spawn(self._run)
-
-    def wake(self) -> None:
-        self._wake.set()
-
-    def stop(self) -> None:
-        self._thread.kill()
-
-    def _run(self) -> None:
-        retry = RETRY_FIRST
-        pause = AUDIT_INTERVAL
-        audit_due = time.monotonic() + AUDIT_INTERVAL
-        took = 0.0
-        while True:
-            self._wake.wait(pause)
-            eventlet.sleep(gathering(took))
-            self._wake.clear()
-            started = time.monotonic()
-            if started >= audit_due:
-                self.loop.audit()
-            is_done = self._step()
-            self._process.note(self.loop)
-            self._process.publish()
-            now = time.monotonic()
-            took = now - started
-            if started >= audit_due:
-                audit_due = now + max(AUDIT_INTERVAL, AUDIT_SHARE * (now - started))
-            pause = max(audit_due - now, COALESCE) if is_done else retry
-            if self.loop.due is not None:
-                pause = min(pause, max(self.loop.due - now, 0.0))
-            retry = RETRY_FIRST if is_done else min(retry * 2, RETRY_LAST)
-
-    def _step(self) -> bool:
-        world = self._process.world
-        if world is None:
-            return True
-        self._process.publish_host(self.loop.node, world)
-        try:
-            return self.loop.step(world)
-        except Exception:
-            # A fault of ours in one node's program must not end the other nodes' loops: said loudly, tried again.
-            log.exception(
-                "node=%s: could not be brought to the desired state, the former flows stay", self.loop.node
-            )
-            return False
-
-
 class Process:
     """One controller: ``run`` ends by SIGTERM or SIGINT; flows stay as they are."""
 
@@ -165,6 +103,10 @@ class Process:
         self._host_plans = HostPlans(settings.hosts_dir)
         self._workers: dict[str, Worker] = {}
         self._databases: dict[str, OvsdbNode] = {}
+        self._troubles = Troubles()
+        self._source_retry = Backoff(RETRY_FIRST, RETRY_LAST)
+        self._source_due: float | None = None
+        self._is_status_owed = False
         self._app = SwitchApp(self._on_up, self._on_down, settings.mtu)
 
     def _source(self, settings: Settings) -> tuple[WorldReader | ApiWorld, OnNode | None]:
@@ -204,27 +146,26 @@ class Process:
         self._app.close()
 
     def note(self, loop: NodeLoop) -> None:
-        """Let the node's database say for whom conntrack zones were emptied."""
+        """Let the node's database say for whom conntrack zones were emptied. Never raises."""
         database = self._databases.get(loop.node)
         if database is not None:
-            database.note(loop.notes)
+            with self._troubles.about(f"node={loop.node}: the notes of its ports"):
+                database.note(loop.notes)
 
     def publish(self) -> None:
-        """Write the status; a full disk is reported and does not stop the controller."""
+        """Write the status; what fails is said, stops nothing, and is tried again soon. Never raises."""
         loops = [self._workers[node].loop for node in sorted(self._workers)]
-        if self._node is not None:
-            self._node.note(self.world)
-        try:
+        with self._troubles.about(f"status file {self._settings.status_file}") as trouble:
+            if self._node is not None:
+                self._node.note(self.world)
             self._status.write(describe(self.world, loops))
-        except OSError as error:
-            log.error("status file %s: %s", self._settings.status_file, error)  # noqa: TRY400
+        self._is_status_owed = bool(trouble)
 
-    def publish_host(self, node: str, world: World) -> None:
-        """Write what the node's own stack is to do; a folder that cannot be written to is reported, and tried again."""
-        try:
+    def publish_host(self, node: str, world: World) -> bool:
+        """Write what the node's own stack is to do. False: it could not be written, and is to be tried again. Never raises."""
+        with self._troubles.about(f"node={node}: the plan of its network stack") as trouble:
             self._host_plans.write(node, host_program(world.cluster, node))
-        except OSError as error:
-            log.error("node=%s: the plan of its network stack is not written: %s", node, error)  # noqa: TRY400
+        return not trouble
 
     # Bridges connect and go.
 
@@ -249,33 +190,53 @@ class Process:
 
     def _watch_nodes(self) -> None:
         while True:
-            with contextlib.suppress(OSError):
+            with self._troubles.about("the nodes' databases"):
                 self._serve_nodes(self._remotes())
+            if self._is_status_owed:
+                self.publish()
             eventlet.sleep(NODES_INTERVAL)
 
     def _remotes(self) -> dict[str, str]:
+        """Node -> remote of its database. Raises OSError: a folder that cannot be read is not one without nodes."""
         found = dict(self._settings.ovsdb)
-        if self._settings.ovsdb_dir is not None:
-            found |= {path.parent.name: f"unix:{path}" for path in self._settings.ovsdb_dir.glob("*/db.sock")}
+        folder = self._settings.ovsdb_dir
+        if folder is not None:
+            sockets = {name: folder / name / "db.sock" for name in os.listdir(folder)}  # noqa: PTH208 - glob hides errors
+            found |= {name: f"unix:{path}" for name, path in sockets.items() if _is_there(path)}
         only = self._settings.only_node
         return {node: remote for node, remote in found.items() if only in (None, node)}
 
     def _serve_nodes(self, remotes: Mapping[str, str]) -> None:
+        """One node's trouble is none of the others'."""
         for node in self._workers.keys() - remotes.keys():
-            self._databases.pop(node).stop()
-            self._workers.pop(node).stop()
+            with self._troubles.about(f"node={node}"):
+                self._workers.pop(node).stop()
+                self._databases.pop(node).stop()
             self.publish()
         for node in remotes.keys() - self._workers.keys():
-            worker = self._workers[node] = Worker(node, self, self._settings)
-            worker.loop.bridge = self._app.bridges.get(int(datapath_id(node), 16))
-            worker.loop.settings.datapath = Datapath(remotes[node], self._settings.datapath_type)
-            settings = OvsdbSettings(
-                datapath_type=self._settings.datapath_type,
-                controller=f"unix:{self._settings.listen}",
-                mtu=self._settings.mtu,
-            )
-            self._databases[node] = OvsdbNode(remotes[node], node, settings, partial(self._on_ports, worker))
-            self._databases[node].start()
+            with self._troubles.about(f"node={node}"):
+                self._serve_node(node, remotes[node])
+
+    def _serve_node(self, node: str, remote: str) -> None:
+        """A node is served when all of it has started; else it is tried again."""
+        loop = NodeLoop(node, sctp=not self._settings.is_userspace, mtu=self._settings.mtu)
+        settings = OvsdbSettings(
+            datapath_type=self._settings.datapath_type,
+            controller=f"unix:{self._settings.listen}",
+            mtu=self._settings.mtu,
+        )
+        worker = Worker(loop, self)
+        database = OvsdbNode(remote, node, settings, partial(self._on_ports, worker))
+        try:
+            database.start()
+        except BaseException:
+            worker.stop()
+            database.stop()
+            raise
+        self._workers[node], self._databases[node] = worker, database
+        loop.settings.datapath = Datapath(remote, self._settings.datapath_type)
+        loop.bridge = self._app.bridges.get(int(datapath_id(node), 16))
+        worker.wake()
 
     @staticmethod
     def _on_ports(worker: Worker, state: PortMap) -> None:
@@ -288,21 +249,39 @@ class Process:
         took = 0.0
         while True:
             started = time.monotonic()
-            if self._reader.has_news():
-                self._read()
-                took = time.monotonic() - started
+            with self._troubles.about("the source"):
+                if self._is_to_be_read(started):
+                    self._read()
+                    took = time.monotonic() - started
             # What changed before everything was listed is no news yet, and is set all the same.
             if self._reader.changed.is_set():
                 eventlet.sleep(gathering(took))
             else:
                 self._reader.changed.wait(SOURCE_INTERVAL)
 
+    def _is_to_be_read(self, now: float) -> bool:
+        return (self._source_due is not None and now >= self._source_due) or self._reader.has_news()
+
     def _read(self) -> None:
-        try:
+        """What changed is no news any more as soon as it was looked at: whatever fails from here on, it is read once more."""
+        self._source_due = time.monotonic() + self._source_retry.failed()
+        with self._troubles.about("the source", "the last good state stays in force") as trouble:
             self.world = self._reader.read()
-        except OSError as error:
-            log.error("%s; the last good state stays in force", error)  # noqa: TRY400
+        if trouble:
             return
+        self._troubles.note("part of the source", self.world.pending if self.world else "")
+        if not (self.world and self.world.pending):
+            self._source_retry.succeeded()
+            self._source_due = None
         for worker in self._workers.values():
             worker.wake()
         self.publish()
+
+
+def _is_there(path: Path) -> bool:
+    """Raises OSError when that is not known."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

@@ -12,15 +12,16 @@ from lace_sdn.kube.generation import generation
 from lace_sdn.kube.last_good import LastGoodFile
 from lace_sdn.kube.ledger_file import read_ledger, write_ledger
 from lace_sdn.kube.manifests import Manifests
+from lace_sdn.kube.problems import Place, Problem
 from lace_sdn.kube.services import unsupported_protocols
 from lace_sdn.kube.source import FolderSource
 from lace_sdn.pipeline.compiler import Cluster
+from lace_sdn.policy.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from lace_sdn.kube.problems import Problem
     from lace_sdn.model.cluster import Condition
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class World:
     """``generation``: a name of what was read, another one for another; ``cluster``: what follows from it.
+
+    ``pending``: why it is to be read once more although nothing changes; "" if there is no reason.
 
     From an API server also ``digests`` by kind, ``since`` when the oldest change was known that is new in it (seconds, monotonic), and
     ``uids`` of the pods that endpoints belong to.
@@ -40,6 +43,7 @@ class World:
     digests: Mapping[str, str] = field(default_factory=dict)
     since: float = 0.0
     uids: Mapping[str, str] | None = None
+    pending: str = ""
 
 
 class Reporter:
@@ -71,28 +75,71 @@ class WorldReader:
         self._state_file = state_file
         self._is_userspace = is_userspace
         self._is_behind = False
+        self._ledger: Ledger | None = None
+        """As it was last on disk."""
+        self._is_doubtful = False
+        """Whether a write failed since: the file may be the new one, and nobody knows whether it stays."""
         self.changed = threading.Event()
         """Never set: a folder says nothing by itself, it is asked."""
         self._reporter = Reporter()
 
     def has_news(self) -> bool:
         """Whether the folder changed since it was read, or while it was."""
-        return self._source.poll() or self._is_behind or bool(self._last_good.trouble)
+        return self._source.poll() or self._is_behind
 
     def read(self) -> World:
-        """Read all again. Raises OSError when the ledger cannot be read or written; bad manifests are only reported."""
+        """Read all again. Bad manifests are only reported, and what cannot be read or recorded now is ``pending``.
+
+        Raises OSError when the ledger was never read. Whoever calls it calls again after any exception: what changed is no news then.
+        """
         # Should a file change meanwhile, the name is that of the older contents, the source may have seen the newer ones
         # and would never say so: all is read once more.
         name = generation(self._path)
         manifests = self._source.read()
-        self._is_behind = generation(self._path) != name
-        ledger = read_ledger(self._state_file)
-        built = build(manifests, ledger)
-        if built.ledger != ledger:
-            write_ledger(self._state_file, built.ledger)
+        self._is_behind = generation(self._path) != name or not (name or manifests.failed)
+        built, trouble = self._recorded(manifests)
         self._last_good.keep(manifests)
+        failed = ", ".join(
+            str(self._path / each) if each else str(self._path) for each in sorted(manifests.failed)
+        )
         if self._is_userspace:
             more = unsupported_protocols(built.state)
             built = replace(built, conditions=built.conditions + more)
         self._reporter.report(built.problems, built.conditions)
-        return World(name, built, Cluster.of(built.state))
+        unread = f"cannot be read: {failed}" if failed else ""
+        pending = "; ".join(filter(None, (trouble, unread, self._last_good.trouble)))
+        # Whoever waits for the name of these contents waits until all of them is in force.
+        return World(f"{name} in part" if trouble else name, built, Cluster.of(built.state), pending=pending)
+
+    def _recorded(self, manifests: Manifests) -> tuple[Built, str]:
+        """What the manifests ask for, as far as the numbers in it are on disk; and why some are not, "" if all are.
+
+        What needs no new number, such as that a policy is gone, waits for no disk.
+        """
+        try:
+            found = read_ledger(self._state_file)
+        except OSError as error:
+            if self._ledger is None:
+                raise
+            # A file that we cannot read is not replaced either: whoever restores it finds it as it was.
+            return self._frozen(manifests, self._ledger, error)
+        # Between two writes of somebody who restores it there is none for a moment.
+        known = self._ledger if found == Ledger() and self._ledger is not None else found
+        durable = self._ledger if self._is_doubtful and self._ledger is not None else known
+        built = build(manifests, known)
+        if built.ledger != found or self._is_doubtful:
+            self._is_doubtful = True
+            try:
+                write_ledger(self._state_file, built.ledger)
+            except OSError as error:
+                return self._frozen(manifests, durable, error)
+            self._is_doubtful = False
+        self._ledger = built.ledger
+        return built, ""
+
+    def _frozen(self, manifests: Manifests, known: Ledger, error: OSError) -> tuple[Built, str]:
+        built = build(manifests, known, is_frozen=True)
+        why = str(error) if str(self._state_file) in str(error) else f"{self._state_file}: {error}"
+        waits = "what needs a new number waits, all else is in force"
+        problem = Problem(Place(str(self._state_file)), "", "", why, "expected to read and write it", waits)
+        return replace(built, problems=(*built.problems, problem)), why

@@ -11,6 +11,7 @@ from lace_sdn.kube.manifests import Identity, Manifest, Manifests
 from lace_sdn.kube.problems import Finding, one_of, quoted
 from lace_sdn.model.labels import labels
 from lace_sdn.model.objects import NetworkType
+from lace_sdn.policy.recorded import not_recorded
 from lace_sdn.policy.refusal import Reason, Refusal
 from lace_sdn.policy.selection import selects
 
@@ -76,6 +77,8 @@ def unfit(kind: str, which: str, name: str | None, networks: Mapping[str, Networ
     if networks[name].type is NetworkType.L2:
         found = f'is bound to Network "{name}" of type l2, which this version does not program'
         return Refusal(kind, which, Reason.NETWORK_NOT_SUPPORTED, found, "expected a network of type l3")
+    if not networks[name].key:
+        return not_recorded(kind, which, f'the key of its Network "{name}"')
     return None
 
 

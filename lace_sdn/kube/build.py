@@ -30,6 +30,7 @@ from lace_sdn.policy.allocation import Bound, allocate, current_lease
 from lace_sdn.policy.binding import Binder
 from lace_sdn.policy.keys import assign_keys
 from lace_sdn.policy.ledger import Ledger, ledger
+from lace_sdn.policy.recorded import only_recorded, with_recorded_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,8 +50,11 @@ class Built:
     conditions: tuple[Condition, ...]
 
 
-def build(manifests: Manifests, known: Ledger) -> Built:
-    """The state that the manifests ask for, given the allocations made so far."""
+def build(manifests: Manifests, known: Ledger, *, is_frozen: bool = False) -> Built:
+    """The state that the manifests ask for, given the allocations made so far.
+
+    ``is_frozen``: nothing that ``known`` does not hold is in the state (``lace_sdn.policy.recorded``); the ledger of the answer holds it.
+    """
     report = Report(manifests)
     nodes = nodes_of(manifests, report)
     report_apart(nodes, report)
@@ -60,6 +64,8 @@ def build(manifests: Manifests, known: Ledger) -> Built:
     pinned = tuple(_pinned(manifests, names, report))
     living = _living(manifests, pods, known)
     networks, keyed = _networks(manifests, living, report)
+    if is_frozen:
+        networks = with_recorded_keys(networks, known.key_by_network)
     report_contests(networks, report)
     namespaces = namespaces_of(manifests, (*pods, *on_host))
     binder = Binder(
@@ -69,6 +75,8 @@ def build(manifests: Manifests, known: Ledger) -> Built:
     )
     bound = _bound(placed(pods, names, report), networks, (binder, keyed), report)
     allocated = allocate(networks, bound, pinned, keyed)
+    if is_frozen:
+        allocated = only_recorded(allocated, known)
     report_unknown_ports(manifests, pods, report)
     report_hidden(allocated.hidden, report)
     for refusal in allocated.refusals:

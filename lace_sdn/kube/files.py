@@ -17,6 +17,9 @@ LARGEST = 16 * 2**20
 Mark = tuple[str, int, int, int, int]
 """(name, mtime in ns, ctime in ns, size in bytes, inode) of a file: ctime sees a changed permission too."""
 
+UNSEEN = (0, 0, 0, 0)
+"""In the mark of a file that is there and cannot be looked at now: it says nothing of the contents."""
+
 Signature = tuple[Mark, ...]
 """The marks of all files, in order of name."""
 
@@ -94,12 +97,15 @@ def _inside(path: Path) -> Found:
 
 
 def signature(found: Found) -> Signature:
-    """What changes when a file does; a file that vanished meanwhile is left out."""
+    """What changes when a file does; a file that vanished meanwhile is left out. One that cannot be looked at is there: ``UNSEEN``."""
     marks = []
     for name, file in found.files:
         try:
             now = file.stat()
-        except OSError:
+        except FileNotFoundError:
             continue
-        marks.append((name, now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino))
+        except OSError:
+            marks.append((name, *UNSEEN))
+        else:
+            marks.append((name, now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino))
     return tuple(marks)

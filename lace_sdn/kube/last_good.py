@@ -58,7 +58,7 @@ class LastGoodFile:
             return True
         try:
             replace_file(self._path, _to_json(manifests))
-        except OSError as error:
+        except (OSError, TypeError, ValueError) as error:
             self._drop()
             what = f"{self._path}: the last good objects cannot be written: {error}"
             if what != self.trouble:

@@ -20,25 +20,39 @@ def read_ledger(path: Path) -> Ledger:
         text = path.read_text()
     except FileNotFoundError:
         return Ledger()
+    except UnicodeDecodeError as error:
+        raise _damaged(path, error) from error
     try:
         return Ledger.from_json(text)
-    except LedgerError as error:
-        raise OSError(
-            f"{path}: {error}; expected the allocations that Lace SDN wrote there: "
-            "restore the file, or remove it if nothing that it numbered is in use"
-        ) from error
+    except (LedgerError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> OSError:
+    return OSError(
+        f"{path}: {error}; expected the allocations that Lace SDN wrote there: "
+        "restore the file, or remove it if nothing that it numbered is in use"
+    )
 
 
 def write_ledger(path: Path, ledger: Ledger) -> None:
-    """Replace the file, durably. Raises OSError; the old ledger then stands."""
+    """Replace the file, durably. Raises OSError; either of the two ledgers then stands."""
     replace_file(path, ledger.to_json())
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace a file whole, durably. Raises OSError; the old one then stands."""
+    """Replace a file whole, durably: its name too (fsync(2): a directory entry is synced by itself).
+
+    Raises OSError; either of the two then stands.
+    """
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     with fresh.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

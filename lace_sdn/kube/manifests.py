@@ -86,13 +86,15 @@ class Manifests:
     """All valid objects in order of file and line, and everything that is wrong.
 
     ``refused`` are the objects left out; ``unreadable`` the files (relative to the folder) that could not be
-    read to their end, with "" for the folder itself.
+    read to their end, with "" for the folder itself; ``failed`` those among them that the system refused to read, which may
+    be read another time although they did not change.
     """
 
     objects: tuple[Manifest, ...] = ()
     problems: tuple[Problem, ...] = ()
     refused: frozenset[Identity] = frozenset()
     unreadable: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
 
     @cached_property
     def _by_kind(self) -> Mapping[str, list[Manifest]]:
@@ -121,15 +123,15 @@ def unreadable_folders(found: Found) -> Manifests:
     """What is known of the folders that may not be read: that they are there."""
     consequence = "its objects are not read"
     problems = tuple(Problem(Place(name), "", "", why, "", consequence) for name, why in found.unreadable)
-    return Manifests(problems=problems, unreadable=frozenset(f"{name}/" for name, _ in found.unreadable))
+    names = frozenset(f"{name}/" for name, _ in found.unreadable)
+    return Manifests(problems=problems, unreadable=names, failed=names)
 
 
 def nothing(path: str, found: str, expected: str) -> Manifests:
     """What is read where nothing can be read."""
     consequence = "no objects are read"
-    return Manifests(
-        problems=(Problem(Place(path), "", "", found, expected, consequence),), unreadable=frozenset({""})
-    )
+    problem, whole = Problem(Place(path), "", "", found, expected, consequence), frozenset({""})
+    return Manifests(problems=(problem,), unreadable=whole, failed=whole)
 
 
 def read_file(file: pathlib.Path, name: str) -> Manifests:
@@ -139,7 +141,8 @@ def read_file(file: pathlib.Path, name: str) -> Manifests:
     except UnfitError as error:
         return _unreadable(name, 0, str(error), "the file is left out")
     except OSError as error:
-        return _unreadable(name, 0, f"cannot be read: {error.strerror}", "the file is left out")
+        found = _unreadable(name, 0, f"cannot be read: {error.strerror}", "the file is left out")
+        return replace(found, failed=found.unreadable)
     except UnicodeDecodeError as error:
         return _unreadable(name, 0, f"is not UTF-8 text (byte {error.start})", "the file is left out")
     return parse(text.replace("\t", " ") if name.endswith(".json") else text, name)
@@ -258,6 +261,7 @@ def merged(parts: Iterable[Manifests]) -> Manifests:
     problems: list[Problem] = []
     refused: set[Identity] = set()
     unreadable: set[str] = set()
+    failed: set[str] = set()
     for part in parts:
         for manifest in part.objects:
             first = objects.setdefault(manifest.identity, manifest)
@@ -266,7 +270,14 @@ def merged(parts: Iterable[Manifests]) -> Manifests:
         problems += part.problems
         refused |= part.refused
         unreadable |= part.unreadable
-    return Manifests(tuple(objects.values()), tuple(problems), frozenset(refused), frozenset(unreadable))
+        failed |= part.failed
+    return Manifests(
+        tuple(objects.values()),
+        tuple(problems),
+        frozenset(refused),
+        frozenset(unreadable),
+        frozenset(failed),
+    )
 
 
 def _duplicate(second: Manifest, first: Manifest) -> Problem:
@@ -292,7 +303,7 @@ def keep_last_good(previous: Manifests, new: Manifests) -> Manifests:
     if not kept:
         return new
     problems = tuple(_as_kept(problem, kept, new.unreadable) for problem in new.problems)
-    return Manifests(new.objects + kept, problems, new.refused, new.unreadable)
+    return replace(new, objects=new.objects + kept, problems=problems)
 
 
 def _as_kept(problem: Problem, kept: Iterable[Manifest], unreadable: frozenset[str]) -> Problem:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lace_sdn.kube.files import FolderError, Mark, Signature, manifest_files, signature
+from lace_sdn.kube.files import UNSEEN, FolderError, Found, Mark, Signature, manifest_files, signature
 from lace_sdn.kube.manifests import Manifests, keep_last_good, merged, nothing, read_file, unreadable_folders
 
 if TYPE_CHECKING:
@@ -45,8 +45,16 @@ class FolderSource:
 
     def read(self) -> Manifests:
         """The manifests now, with the last good state of what became bad."""
-        self._seen = self._look()
-        self.last = keep_last_good(self.last, self._read())
+        try:
+            found = manifest_files(self.path)
+        except FolderError as error:
+            self._seen = error.found
+            now = nothing(str(self.path), error.found, error.expected)
+        else:
+            # What is read is what was looked at: a look that failed is told from the next one, a read that failed by the answer.
+            self._seen = signature(found)
+            now = self._parse(found, self._seen)
+        self.last = keep_last_good(self.last, now)
         return self.last
 
     def _look(self) -> Signature | str:
@@ -55,17 +63,13 @@ class FolderSource:
         except FolderError as error:
             return error.found
 
-    def _read(self) -> Manifests:
-        try:
-            found = manifest_files(self.path)
-        except FolderError as error:
-            return nothing(str(self.path), error.found, error.expected)
-        marks = {mark[0]: mark for mark in signature(found)}
+    def _parse(self, found: Found, seen: Signature) -> Manifests:
+        marks = {mark[0]: mark for mark in seen}
         parsed = {}
         for name, file in found.files:
             mark = marks.get(name)
             if mark:
-                known = self._parsed.get(mark)
+                known = None if mark[1:] == UNSEEN else self._parsed.get(mark)
                 parsed[mark] = known if known and not known.unreadable else read_file(file, name)
         self._parsed = parsed
         return merged([unreadable_folders(found), *parsed.values()])

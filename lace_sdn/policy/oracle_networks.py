@@ -30,6 +30,9 @@ def external_network(state: ClusterState, address: Address) -> str:
 def network_verdict(state: ClusterState, source_name: str, destination_name: str) -> Verdict:
     """Whether endpoints of one network may start connections to those of another one."""
     source, destination = state.network_by_name[source_name], state.network_by_name[destination_name]
+    for network in (source, destination):
+        if not network.key:
+            return Verdict(allowed=False, reason=f"{network.name} has no key")
     policy = _relating_policy(state, source, destination)
     if policy is None:
         return Verdict(allowed=False, reason=f"no policy relates {source_name} to {destination_name}")

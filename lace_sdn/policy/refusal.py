@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NETWORK_TERMINATING = "NetworkTerminating"
     NETWORK_NOT_SUPPORTED = "NetworkNotSupported"
     ONLY_EXTERNAL = "OnlyExternal"
+    NOT_RECORDED = "NotRecorded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,14 +55,19 @@ class Relations:
 
 
 def resolve(state: ClusterState) -> Relations:
-    """The relations of ``state``: a pure function, in the order of no input."""
+    """The relations of ``state``: a pure function, in the order of no input.
+
+    A network without a key takes its part in conflicts, and is related to nobody.
+    """
+    keyless = {network.name for network in state.networks if not network.key}
     clashes = conflicts(state.networks)
     wanted = _wanted(state)
     reach: dict[str, Mapping[str, str]] = {}
     lost: list[Lost] = []
     for network in state.networks:
         accepted, refused = _accept(network.name, wanted.get(network.name, {}), clashes)
-        if accepted:
+        accepted = {name: policy for name, policy in accepted.items() if name not in keyless}
+        if accepted and network.key:
             reach[network.name] = accepted
         lost.extend(refused)
     lost = _of_every_policy(state, lost)

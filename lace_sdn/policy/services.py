@@ -113,7 +113,8 @@ def _admitted(state: ClusterState) -> dict[str, dict[Admission, str]]:
         destinations = selection.of(policy.destination)
         admissions = tuple(_admissions(policy, destinations, namespaces_of, labels))
         for source in selection.of(policy.source) if admissions else ():
-            for admission in admissions:
+            # Of a network without a key no packet can be told.
+            for admission in admissions if source.key else ():
                 # Two external networks are never related.
                 if not (source.is_external and networks[admission.network].is_external):
                     found[source.name].setdefault(admission, policy.name)

@@ -99,9 +99,11 @@ class Bridge:
             return
         steps = [*_removals(self._unreadable), *_steps(delta)]
         xids = self._reserve(len(steps) + 4)
+        # Written down before anything is sent: what cannot be encoded leaves no half of a bundle at the switch.
+        messages = list(_fill_bundle(steps, xids))
         with self._turn:
             # A message that OVS refuses as it comes in is left out of the bundle, and a commit would apply the others.
-            self._must_succeed(self._ask(_fill_bundle(steps, xids), xids, until=xids[-3]), steps)
+            self._must_succeed(self._ask(messages, xids, until=xids[-3]), steps)
             finish = (wire.bundle_commit(BUNDLE_ID, xids[-2]), wire.barrier(xids[-1]))
             self._must_succeed(self._ask(finish, xids, until=xids[-1]), steps)
         self._unreadable = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 import eventlet
 
 from lace_sdn.switch import library
+
+_LOG = logging.getLogger(__name__)
+
+RETRY_FIRST, RETRY_LAST = 0.05, 2.0
+"""Seconds until connections are accepted again after that failed."""
 
 TcpAddress = tuple[str, int]
 """Host and port, IPv4 or IPv6; port 0 lets the system choose."""
@@ -57,7 +63,15 @@ class Listener:
                 self._path.unlink()
 
     def _accept(self) -> None:
+        """For ever: a process may have too many files open for a time, and a peer may be gone before it is accepted."""
+        pause = RETRY_FIRST
         while True:
-            stream, peer = self._socket.accept()
-            served = _UnixStream(stream) if self._path else stream
-            library.hub.spawn(library.serve_datapath, served, peer or str(self._path))
+            try:
+                stream, peer = self._socket.accept()
+                served = _UnixStream(stream) if self._path else stream
+                library.hub.spawn(library.serve_datapath, served, peer or str(self._path))
+                pause = RETRY_FIRST
+            except Exception:  # noqa: BLE001 (a greenthread that ended would keep every switch out)
+                _LOG.exception("event=not_accepted address=%s now=retrying", self._path or self.port)
+                eventlet.sleep(pause)
+                pause = min(2 * pause, RETRY_LAST)

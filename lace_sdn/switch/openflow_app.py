@@ -112,7 +112,12 @@ class _Events(library.App):  # type: ignore[misc]
     @_on("StateChange", [library.MAIN, library.DEAD])
     def state_changed(self, event: Any) -> None:
         if event.state == library.MAIN:
-            self._app.connected(event.datapath)
+            try:
+                self._app.connected(event.datapath)
+            except Exception:
+                # A switch that is connected and known to nobody would stay so: it is to come once more.
+                event.datapath.close()
+                raise
         else:
             self._app.disconnected(event.datapath)
 

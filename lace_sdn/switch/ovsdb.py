@@ -110,8 +110,9 @@ class OvsdbNode:
         return change.done
 
     def _wake(self) -> None:
+        """Whoever is not woken looks by itself, within the probe interval."""
         if self._waker is not None:
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(OSError):
                 self._waker[1].send(b"!")
 
     def stop(self) -> None:
@@ -138,6 +139,18 @@ class OvsdbNode:
             except Exception:  # noqa: BLE001 (a greenthread that ended would leave the node to itself)
                 _LOG.exception("event=ovsdb_failed node=%s now=retrying", self.node)
                 eventlet.sleep(RETRY_AFTER / 1000)
+                self._start_anew()
+
+    def _start_anew(self) -> None:
+        """Nobody knows what a turn that failed has done: its transaction is dropped, and the database is read from the start."""
+        with contextlib.suppress(Exception):
+            if self._idl.txn is not None:
+                self._idl.txn.abort()
+        self._idl.txn = None
+        self._transaction = None
+        self._is_set_up = False
+        self._reported = -1
+        self._idl.force_reconnect()
 
     def _turn(self) -> None:
         """Take in what came, write what is missing, say what changed, wait for more."""
@@ -179,13 +192,14 @@ class OvsdbNode:
     def _ensure(self, poller: Any) -> None:
         """One transaction at a time; the state after it is looked at again before the next."""
         if self._transaction is None:
-            self._transaction = ovs.db.idl.Transaction(self._idl)
-            self._transaction.add_comment("lace-sdn: bridge, tunnel and ports")
+            transaction = ovs.db.idl.Transaction(self._idl)
+            transaction.add_comment("lace-sdn: bridge, tunnel and ports")
             self._rows.refresh()
             free = self._rows.free_ports()
-            bridge = self._plan.write(self._rows, free, self._transaction)
-            self._written = self._pod_ports.write(bridge, self._rows, free, self._transaction)
+            bridge = self._plan.write(self._rows, free, transaction)
+            self._written = self._pod_ports.write(bridge, self._rows, free, transaction)
             self._rows.write_notes(self._notes)
+            self._transaction = transaction
         status = self._transaction.commit()
         kinds = ovs.db.idl.Transaction
         if status == kinds.INCOMPLETE:
@@ -210,17 +224,18 @@ class OvsdbNode:
         self._rows.refresh()
         if self._rows.bridge is None or not self._is_set_up or self._rows.version == self._reported:
             return
-        self._reported = self._rows.version
         gateway = self._rows.interfaces.get(GATEWAY_INTERFACE)
         state = port_map(self._rows.pods, gateway.note if gateway else UNNOTED)
-        if state == self.state:
-            return
+        if state != self.state:
+            self._tell(state)
+        self._reported = self._rows.version
+
+    def _tell(self, state: PortMap) -> None:
         for problem in set(state.problems) - set(self.problems):
             _LOG.error("event=port_problem node=%s problem=%r", self.node, problem)
-        is_news = self.state is None or _told(state) != _told(self.state)
-        self.state = state
-        if is_news:
+        if self.state is None or _told(state) != _told(self.state):
             self._on_ports(state)
+        self.state = state
 
 
 def _told(state: PortMap) -> tuple[object, ...]:

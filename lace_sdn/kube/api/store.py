@@ -112,7 +112,19 @@ class Store(Generic[T]):
             self._values[key] = new
         if old is not new and old != new:
             self.version += 1
-            self.on_change(key, old, new)
+            try:
+                self.on_change(key, old, new)
+            except BaseException:
+                # Who was to be told was not: whoever brings it again brings a change.
+                self._put_back(key, old)
+                raise
+
+    def _put_back(self, key: Key, old: T | None) -> None:
+        self._versions.pop(key, None)
+        if old is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = old
 
     def _transformed(self, key: Key, body: dict[str, Any]) -> T | None:
         """A fault of ours with one object must not end the rest: it is left out, and said once."""
