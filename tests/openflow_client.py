@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Self
 
 from lace_sdn.openflow import wire
 from lace_sdn.openflow.wire.dumps import FLOW_DESC, GROUP_DESC
+from lace_sdn.openflow.wire.metering import METER_DESC
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
     from lace_sdn.openflow.diff import Delta
-    from lace_sdn.openflow.flow import Flow, Group
+    from lace_sdn.openflow.flow import Flow, Group, Meter
 
 BOUND_S = 60.0
 """Seconds within which the switch must answer."""
@@ -70,8 +71,13 @@ class OpenFlowClient:
         return found
 
     def commit(self, delta: Delta) -> None:
-        """All of ``delta`` in one bundle. Raises ValueError with the switch's errors when it is refused."""
-        refused = self.errors(self.ask(wire.bundle(delta, next(self._xids), self._xids)))
+        """All of ``delta``, flows and groups in one bundle. Raises ValueError with the switch's errors when it is refused."""
+        before = [wire.meter_add(each, next(self._xids)) for each in delta.add_meters]
+        before += [wire.meter_modify(each, next(self._xids)) for each in delta.modify_meters]
+        after = [wire.meter_delete(each, next(self._xids)) for each in delta.remove_meters]
+        answers = self.ask(*before)
+        answers += self.ask(wire.bundle(delta, next(self._xids), self._xids))
+        refused = self.errors(answers + self.ask(*after))
         if refused:
             raise ValueError(f"the switch refused (xid, type, code): {refused}")
 
@@ -83,6 +89,11 @@ class OpenFlowClient:
     def groups(self) -> list[Group]:
         return wire.decode_group_dump(
             wire.bodies(self.ask(wire.group_dump_request(next(self._xids))), GROUP_DESC)
+        )
+
+    def meters(self) -> list[Meter]:
+        return wire.read_meter_dump(
+            wire.bodies(self.ask(wire.meter_dump_request(next(self._xids))), METER_DESC)
         )
 
     def _message(self) -> bytes:

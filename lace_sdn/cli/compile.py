@@ -8,7 +8,7 @@ import click
 
 from lace_sdn.cli.source import FOLDER, built
 from lace_sdn.pipeline import compile_node, offline_ports
-from lace_sdn.pipeline.listing import flows_text, groups_text
+from lace_sdn.pipeline.listing import flows_text, groups_text, meters_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def programs_text(state: ClusterState, nodes: tuple[str, ...]) -> dict[str, str]:
-    """File name -> content, for each of ``nodes``: ``NODE.flows``, and ``NODE.groups`` where there are groups."""
+    """File name -> content, for each of ``nodes``: ``NODE.flows``, ``NODE.meters``, and ``NODE.groups`` where there are groups."""
     files = {}
     for node in nodes:
         program = compile_node(state, node, offline_ports(state, node))
         files[f"{node}.flows"] = flows_text(program)
+        files[f"{node}.meters"] = meters_text(program)
         if program.groups:
             files[f"{node}.groups"] = groups_text(program)
     return files
@@ -30,9 +31,11 @@ def programs_text(state: ClusterState, nodes: tuple[str, ...]) -> dict[str, str]
 @click.command
 @FOLDER
 @click.option("--node", "nodes", multiple=True, help="Only this node; may be repeated.")
-@click.option("--write", is_flag=True, help="Write NODE.flows and NODE.groups beside the manifests.")
+@click.option(
+    "--write", is_flag=True, help="Write NODE.flows, NODE.meters and NODE.groups beside the manifests."
+)
 def command(source: Path, nodes: tuple[str, ...], write: bool) -> None:
-    """Print the flows and groups of each node's bridge.
+    """Print the flows, meters and groups of each node's bridge.
 
     Pods get the port numbers 1, 2, ... in order of namespace/name: which ports a live bridge has, its database says.
     Every flow stands under its table's heading and below the name of the object that it comes from.
@@ -61,7 +64,8 @@ def _write(folder: Path, files: dict[str, str], *, prune: bool) -> None:
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             click.echo(f"wrote {path}")
-    listings = [*folder.glob("*.flows"), *folder.glob("*.groups")] if prune else []
+    kinds = ("*.flows", "*.meters", "*.groups") if prune else ()
+    listings = [path for kind in kinds for path in folder.glob(kind)]
     for path in sorted(listings):
         if path.name not in files:
             path.unlink()

@@ -8,9 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from lace_sdn.controller.api_world import ApiWorld
+    from lace_sdn.controller.limited import Limited
     from lace_sdn.controller.node_state import Report
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -19,7 +20,8 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 class NodeMetrics:
     """In a registry of its own."""
 
-    def __init__(self, world: ApiWorld) -> None:
+    def __init__(self, world: ApiWorld, limited: Callable[[], Mapping[Limited, int]]) -> None:
+        """``limited``: what limits have dropped, now."""
         self.registry = CollectorRegistry()
         self._flows = Gauge("lace_flows", "Flows on the bridge.", registry=self.registry)
         self._groups = Gauge("lace_groups", "Groups on the bridge.", registry=self.registry)
@@ -36,6 +38,7 @@ class NodeMetrics:
             buckets=_SECONDS,
         )
         self.registry.register(_Watches(world))
+        self.registry.register(_Limits(limited))
 
     def note(self, report: Report) -> None:
         """The bridge holds this now."""
@@ -44,6 +47,21 @@ class NodeMetrics:
         self._endpoints.set(report.endpoints)
         self._programmed.inc()
         self._seconds.observe(report.milliseconds / 1000)
+
+
+class _Limits:
+    """What was dropped because somebody was at a limit."""
+
+    def __init__(self, limited: Callable[[], Mapping[Limited, int]]) -> None:
+        self._limited = limited
+
+    def collect(self) -> Iterator[Any]:
+        dropped = CounterMetricFamily(
+            "lace_limited", "What was dropped of somebody who was at a limit.", labels=["who", "limit"]
+        )
+        for each, count in self._limited().items():
+            dropped.add_metric([each.who, each.kind], count)
+        return iter((dropped,))
 
 
 class _Watches:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lace_sdn.controller.datapath_settings import DatapathSettings
 from lace_sdn.controller.farewell import Farewell
+from lace_sdn.controller.limited import LimitWatch, by_meters, tell
 from lace_sdn.controller.stale_endpoints import flushes, leave
 from lace_sdn.controller.zones import Occupants, claims, pods_ports, zones_of
 from lace_sdn.openflow.diff import Delta, diff
@@ -76,6 +77,7 @@ class NodeLoop:
         self._foreign: frozenset[str] = frozenset()
         self._occupants = Occupants()
         self._held: frozenset[str] = frozenset()
+        self.limited = LimitWatch()
 
     def see(self, found: PortMap) -> bool:
         """Take in what the node's database says now. True asks for a step."""
@@ -230,6 +232,7 @@ class NodeLoop:
         if self._installed is None or self._installed[0] is not bridge:
             found = bridge.dump()
             self._report_foreign(found)
+            self._report_limited(bridge)
             if self._confirmed_on is bridge and self._remembered is not None:
                 self._report_change(diff(self._remembered, found.program))
             self._installed = (bridge, found.program)
@@ -261,6 +264,11 @@ class NodeLoop:
                 min(foreign - self._foreign),
             )
         self._foreign = foreign
+
+    def _report_limited(self, bridge: ProgrammableBridge) -> None:
+        """Once when a port comes to its limit, and when it is below it again."""
+        ports = self.found.ports if self.found else {}
+        tell(self.node, self.limited.note(by_meters(bridge.metered(), ports)))
 
     def forget(self) -> None:
         """Nobody knows what a try that failed has done: the next step reads the bridge, and begins anew."""

@@ -20,11 +20,13 @@ from lace_sdn.node.naming import interface_of
 from lace_sdn.telemetry import Server, serve
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from io import TextIOWrapper
     from pathlib import Path
 
     from lace_sdn.controller.api_world import ApiWorld
     from lace_sdn.controller.attaching import LinkKind
+    from lace_sdn.controller.limited import Limited
     from lace_sdn.controller.node_loop import NodeLoop
     from lace_sdn.controller.world import World
     from lace_sdn.switch.ovsdb import OvsdbNode
@@ -62,7 +64,7 @@ class OnNode:
         self._lock_file = cni_socket.with_suffix(".lock") if cni_socket else None
         self._lock: TextIOWrapper | None = None
         self._state = NodeStateWriter(world)
-        self._metrics = NodeMetrics(world)
+        self._metrics = NodeMetrics(world, self._limited)
         self._address = telemetry
         self._telemetry: Server | None = None
         self._generation = ""
@@ -107,6 +109,10 @@ class OnNode:
         if worker[0].bridge is None:
             return "the bridge is not connected"
         return "" if worker[0].programmed is not None else "the bridge is not programmed yet"
+
+    def _limited(self) -> Mapping[Limited, int]:
+        worker = self._served.worker_of(self._world.node)
+        return dict(worker[0].limited.totals) if worker else {}
 
     def note(self, world: World | None) -> None:
         """Called whenever the node's loop has done something."""

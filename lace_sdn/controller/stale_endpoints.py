@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from lace_sdn.openflow.actions import Ct, SetField
 from lace_sdn.openflow.fields import IP_PROTO, IPV4_DST, IPV6_DST, UDP_DST, IpProto
-from lace_sdn.openflow.flow import BridgeProgram
 from lace_sdn.openflow.wire import ConnectionFilter, TupleFilter
 from lace_sdn.pipeline.constants import Priority
 from lace_sdn.pipeline.registers import SERVICE_PORT
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from lace_sdn.model.objects import Address
-    from lace_sdn.openflow.flow import Flow, FlowKey
+    from lace_sdn.openflow.flow import BridgeProgram, Flow, FlowKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Leave:
         flows = list(self.desired.flows)
         for record in records:
             insort(flows, record.flow, key=_place)
-        return BridgeProgram(tuple(flows), self.desired.groups)
+        return replace(self.desired, flows=tuple(flows))
 
 
 def flushes(records: Iterable[Record]) -> tuple[ConnectionFilter, ...]:

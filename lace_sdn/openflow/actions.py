@@ -170,6 +170,16 @@ class GroupAction:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterAction:
+    """The packet ends here when the meter has no room for it (OpenFlow 1.5.1 section 7.2.8, meter action)."""
+
+    meter: int
+
+    def __str__(self) -> str:
+        return f"meter:{self.meter}"
+
+
+@dataclass(frozen=True, slots=True)
 class Nat:
     """``nat``; ``nat(src)`` when ``is_source`` without address; ``nat(src=A:P)``, ``nat(dst=A:P)`` otherwise."""
 
@@ -271,6 +281,7 @@ Action = (
     | DecTtl
     | CheckPktLarger
     | GroupAction
+    | MeterAction
     | Ct
     | CtClear
     | Learn

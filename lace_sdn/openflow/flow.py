@@ -148,15 +148,35 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Meter:
+    """So many packets a second pass, after a pause up to ``burst`` at once; the switch drops and counts the others.
+
+    OpenFlow 1.5.1 section 6.5. ``id``: 1..0xffff0000; ``rate``: packets a second, at least 1; ``burst``: packets.
+    """
+
+    id: int
+    rate: int
+    burst: int
+    owner: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        """As ``ovs-ofctl add-meter`` takes it."""
+        return f"meter={self.id},pktps,burst,stats,bands=type=drop,rate={self.rate},burst_size={self.burst}"
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeProgram:
-    """All that a bridge should hold; keys are unique and both tuples sorted (flows by table, priority down, text)."""
+    """All that a bridge should hold; keys are unique and the tuples sorted (flows by table, priority down, text)."""
 
     flows: tuple[Flow, ...] = ()
     groups: tuple[Group, ...] = ()
+    meters: tuple[Meter, ...] = ()
 
 
-def program(flows: Iterable[Flow], groups: Iterable[Group] = ()) -> BridgeProgram:
-    """Flows and groups in canonical order. Raises ValueError when two flows have one key, or two groups one id."""
+def program(
+    flows: Iterable[Flow], groups: Iterable[Group] = (), meters: Iterable[Meter] = ()
+) -> BridgeProgram:
+    """All in canonical order. Raises ValueError when two flows have one key, or two groups or meters one id."""
     by_key: dict[FlowKey, Flow] = {}
     for flow in flows:
         other = by_key.setdefault(flow.key, flow)
@@ -166,5 +186,14 @@ def program(flows: Iterable[Flow], groups: Iterable[Group] = ()) -> BridgeProgra
     for group in groups:
         if by_id.setdefault(group.id, group) is not group:
             raise ValueError(f"two groups numbered {group.id}: {group.owner} and {by_id[group.id].owner}")
+    meter_by_id: dict[int, Meter] = {}
+    for meter in meters:
+        other_meter = meter_by_id.setdefault(meter.id, meter)
+        if other_meter is not meter:
+            raise ValueError(f"two meters numbered {meter.id}: {meter.owner} and {other_meter.owner}")
     ordered = sorted(by_key.values(), key=lambda flow: (flow.table, -flow.priority, str(flow.match)))
-    return BridgeProgram(tuple(ordered), tuple(by_id[number] for number in sorted(by_id)))
+    return BridgeProgram(
+        tuple(ordered),
+        tuple(by_id[number] for number in sorted(by_id)),
+        tuple(meter_by_id[number] for number in sorted(meter_by_id)),
+    )

@@ -31,13 +31,13 @@ from lace_sdn.openflow.fields import (
     State,
     Term,
 )
-from lace_sdn.openflow.flow import DEFAULT_PRIORITY, Bucket, Flow, Group
+from lace_sdn.openflow.flow import DEFAULT_PRIORITY, Bucket, Flow, Group, Meter
 from lace_sdn.openflow.match import KEYWORDS, Match, ct_state, parse_number, parse_value, term
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["parse_actions", "parse_flow", "parse_group", "parse_match"]
+__all__ = ["parse_actions", "parse_flow", "parse_group", "parse_match", "parse_meter", "parse_meters"]
 
 parse_actions = action_text.parse_actions
 
@@ -57,6 +57,9 @@ _BY_PROTOCOL: Final[dict[tuple[str, int], Field]] = {
 _SHARED: Final = frozenset(name for name, _ in _BY_PROTOCOL)
 _PORT_BY_NAME: Final = {name: number for number, name in Port.NAMES.items()}
 _METHODS: Final = {"hash", "dp_hash"}
+_METER: Final = re.compile(
+    r"meter=(\d+),pktps,burst,stats,bands=type=drop,rate=(\d+),burst_size=(\d+)", re.ASCII
+)
 _FIELD_LIST: Final = re.compile(r",fields(?:\(([^()]*)\)|=(\w+))")
 
 
@@ -156,6 +159,24 @@ def parse_group(text: str) -> Group:
         parse_number(options.get("selection_method_param", "0"), text.strip()),
         owner=comment.strip(),
     )
+
+
+def parse_meter(text: str) -> Meter:
+    """One line of a file: what a Meter prints, and ``ovs-ofctl add-meter`` takes."""
+    body, _, comment = text.partition("#")
+    found = _METER.fullmatch(body.strip())
+    if found is None:
+        raise ValueError(
+            f"{text.strip()!r} is no meter of ours: meter=N,pktps,burst,stats,bands=type=drop,rate=N,burst_size=N is expected"
+        )
+    number, rate, burst = map(int, found.groups())
+    return Meter(number, rate, burst, owner=comment.strip())
+
+
+def parse_meters(dump: str) -> list[Meter]:
+    """What ``ovs-ofctl dump-meters`` prints, a meter on two lines; meters of another kind than ours are left out."""
+    words = dump.replace("bands=\n", "bands=").replace(" ", ",").split()
+    return [parse_meter(word) for word in words if _METER.fullmatch(word)]
 
 
 def _bucket(text: str) -> Bucket:

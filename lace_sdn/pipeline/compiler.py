@@ -9,9 +9,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_network
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, program
+from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, Meter, program
 from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.pipeline.endpoints import LocalEndpoint
 from lace_sdn.pipeline.fixed import Fixed
@@ -27,7 +28,7 @@ from lace_sdn.pipeline.relation_rows import (
 )
 from lace_sdn.pipeline.service_units import ServiceScope, backends_by_node, service_units
 from lace_sdn.pipeline.tunnels import EntryReturn, Peer, RemoteRoute, TunnelArrival
-from lace_sdn.pipeline.unit import GroupUnit
+from lace_sdn.pipeline.unit import GroupUnit, MeterUnit
 from lace_sdn.policy.external import Outside, outside
 from lace_sdn.policy.numbers import numbers
 from lace_sdn.policy.relations import Relations, resolve
@@ -144,7 +145,7 @@ class NodeCompiler:
         self.node = node
         self._sctp = sctp
         self._fixed = Fixed(mtu)
-        self._parts: dict[Unit, tuple[tuple[Flow, ...], tuple[Group, ...]]] = {}
+        self._parts: dict[Unit, _Parts] = {}
 
     def compile(self, cluster: Cluster, ports: Mapping[str, int]) -> BridgeProgram:
         """The program for the present state alone: what was compiled before only saves time."""
@@ -153,12 +154,18 @@ class NodeCompiler:
         self._parts = {unit: known.get(unit) or _parts(unit) for unit in (self._fixed, *needed)}
         parts = self._parts.values()
         return program(
-            (flow for flows, _ in parts for flow in flows), (group for _, groups in parts for group in groups)
+            chain.from_iterable(flows for flows, _, _ in parts),
+            chain.from_iterable(groups for _, groups, _ in parts),
+            chain.from_iterable(meters for _, _, meters in parts),
         )
 
 
-def _parts(unit: Unit) -> tuple[tuple[Flow, ...], tuple[Group, ...]]:
-    return tuple(unit.flows()), tuple(unit.select_groups()) if isinstance(unit, GroupUnit) else ()
+_Parts = tuple[tuple["Flow", ...], tuple["Group", ...], tuple["Meter", ...]]
+
+
+def _parts(unit: Unit) -> _Parts:
+    groups = tuple(unit.select_groups()) if isinstance(unit, GroupUnit) else ()
+    return tuple(unit.flows()), groups, tuple(unit.meters()) if isinstance(unit, MeterUnit) else ()
 
 
 def units(cluster: Cluster, node: str, ports: Mapping[str, int], *, sctp: bool) -> Iterator[Unit]:

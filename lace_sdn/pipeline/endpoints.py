@@ -12,6 +12,7 @@ from lace_sdn.openflow.match import Match, parse_mac, term
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import GATEWAY_ETHER, Priority
 from lace_sdn.pipeline.cookies import Category, cookie, name_id
+from lace_sdn.pipeline.limits import told_limit, told_meter
 from lace_sdn.pipeline.packet import ARP, UNTAGGED, destination_in, source_is
 from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lace_sdn.model.objects import Address
-    from lace_sdn.openflow.flow import Flow
+    from lace_sdn.openflow.flow import Flow, Meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,15 @@ class LocalEndpoint:
     mac: str
     addresses: tuple[Address, ...]
 
+    @property
+    def _owner(self) -> Owner:
+        return Owner(cookie(Category.ENDPOINT, name_id(self.id)), f"Pod {self.id} (Network {self.network})")
+
+    def meters(self) -> Iterator[Meter]:
+        yield told_meter(self._owner, self.ofport)
+
     def flows(self) -> Iterator[Flow]:
-        owner = Owner(cookie(Category.ENDPOINT, name_id(self.id)), f"Pod {self.id} (Network {self.network})")
+        owner = self._owner
         ether = parse_mac(self.mac)
         port = term(IN_PORT, self.ofport)
         yield owner.flow(
@@ -56,6 +64,7 @@ class LocalEndpoint:
             SOURCE_ZONE.set(self.ofport),
             Goto(tables.SPOOF_GUARD.number),
         )
+        yield told_limit(owner, self.ofport)
         for address in self.addresses:
             yield owner.flow(
                 tables.SPOOF_GUARD,

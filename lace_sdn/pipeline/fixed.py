@@ -40,6 +40,7 @@ from lace_sdn.pipeline.constants import (
     Priority,
 )
 from lace_sdn.pipeline.cookies import Category, cookie
+from lace_sdn.pipeline.limits import others_told_limit, others_told_meter
 from lace_sdn.pipeline.packet import ARP, FAMILIES, destination_is
 from lace_sdn.pipeline.registers import (
     ADMITTED,
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lace_sdn.model.objects import Address
-    from lace_sdn.openflow.flow import Flow
+    from lace_sdn.openflow.flow import Flow, Meter
     from lace_sdn.pipeline.registers import RegField
 
 ARP_REQUEST, ARP_REPLY = 1, 2
@@ -121,6 +122,10 @@ class Fixed:
         yield from _services()
         yield from _destination_half()
         yield from _subroutines()
+        yield others_told_limit(OWNER)
+
+    def meters(self) -> Iterator[Meter]:
+        yield others_told_meter(OWNER)
 
 
 def _arp_responder() -> Flow:
@@ -274,7 +279,11 @@ def _services() -> Iterator[Flow]:
     for ip in FAMILIES:
         for protocol in (IpProto.TCP, IpProto.UDP):
             yield OWNER.flow(
-                tables.REJECT, Priority.LOW, Match(ip, term(IP_PROTO, protocol)), Controller(REJECTED_OCTETS)
+                tables.REJECT,
+                Priority.LOW,
+                Match(ip, term(IP_PROTO, protocol)),
+                Resubmit(tables.CONTROLLER_LIMIT.number),
+                Controller(REJECTED_OCTETS),
             )
 
 

@@ -23,6 +23,11 @@ def groups_text(program: BridgeProgram) -> str:
     return "".join(f"# {group.owner}\n{group}\n" for group in program.groups)
 
 
+def meters_text(program: BridgeProgram) -> str:
+    """What ``NODE.meters`` holds. Ends with a line end; "" without meters."""
+    return "".join(f"# {meter.owner}\n{meter}\n" for meter in program.meters)
+
+
 def _flow_lines(program: BridgeProgram) -> Iterator[str]:
     for number, flows in groupby(program.flows, key=lambda flow: flow.table):
         if number:

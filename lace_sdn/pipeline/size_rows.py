@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from lace_sdn.openflow.actions import CheckPktLarger, Controller, Goto
+from lace_sdn.openflow.actions import CheckPktLarger, Controller, Goto, Resubmit
 from lace_sdn.openflow.match import Match
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import REJECTED_OCTETS, Priority
@@ -34,7 +34,13 @@ def size_flows(owner: Owner, mtu: int) -> Iterator[Flow]:
         CheckPktLarger(min(ETHERNET_OCTETS + mtu, _LARGEST), TOO_LARGE.slice),
         Goto(tables.SIZE_GATE.number),
     )
-    yield owner.flow(tables.SIZE_GATE, Priority.LOW, Match(TOO_LARGE.equals(1)), Controller(REJECTED_OCTETS))
+    yield owner.flow(
+        tables.SIZE_GATE,
+        Priority.LOW,
+        Match(TOO_LARGE.equals(1)),
+        Resubmit(tables.CONTROLLER_LIMIT.number),
+        Controller(REJECTED_OCTETS),
+    )
     yield owner.flow(tables.SIZE_GATE, Priority.DEFAULT, Match(), Goto(tables.RETURN_ZONE.number))
 
 

@@ -36,7 +36,7 @@ OUTSIDE_SOURCE = Table(
 )
 PACKET_SIZE = Table(8, "PacketSize", "Whether a pod's packet is larger than the MTU of pods.", (9,))
 SIZE_GATE = Table(
-    9, "SizeGate", "What is too large ends here: the controller tells its sender the MTU.", (10,)
+    9, "SizeGate", "What is too large ends here: the controller tells its sender the MTU.", (10, 109)
 )
 RETURN_ZONE = Table(
     10,
@@ -120,7 +120,7 @@ DESTINATION_COMMIT = Table(
     70, "DestinationCommit", "Admit a new connection in the zone of the receiver's port.", (80,)
 )
 OUTPUT = Table(80, "Output", "Out.")
-REJECT = Table(90, "Reject", "Refused at once, by an answer that the controller makes.")
+REJECT = Table(90, "Reject", "Refused at once, by an answer that the controller makes.", (109,))
 PERMIT_NEW = Table(
     100, "PermitNew", "May the sender's network start a connection to the receiver's?", (102, 103)
 )
@@ -147,6 +147,9 @@ OUTSIDE = Table(
 )
 SENDER_OUTSIDE = Table(
     108, "SenderOutside", "Which external Network the sender's address belongs to: the longest prefix."
+)
+CONTROLLER_LIMIT = Table(
+    109, "ControllerLimit", "How many packets of this port the controller answers; the others end here."
 )
 AFFINITY = Table(106, "Affinity", "The endpoint that a client of a Service had last; learned, not written.")
 
@@ -195,5 +198,6 @@ TABLES: tuple[Table, ...] = (
     AFFINITY,
     OUTSIDE,
     SENDER_OUTSIDE,
+    CONTROLLER_LIMIT,
 )
 TABLE_BY_NUMBER = {table.number: table for table in TABLES}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from lace_sdn.openflow.flow import Flow, Group
+from lace_sdn.openflow.flow import Flow, Group, Meter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,13 @@ class GroupUnit(Protocol):
     """A unit that also needs groups."""
 
     def select_groups(self) -> Iterator[Group]: ...
+
+
+@runtime_checkable
+class MeterUnit(Protocol):
+    """A unit that also needs meters."""
+
+    def meters(self) -> Iterator[Meter]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,25 +8,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.openflow import wire
+from lace_sdn.pipeline.limits import TOLD_A_SECOND
 from lace_sdn.pipeline.tables import REJECT, SIZE_GATE
 from lace_sdn.switch import library
+from lace_sdn.switch.allowance import Allowances
 from lace_sdn.switch.contract import (
-    REFUSALS_A_SECOND,
     BundleRefused,
     Installed,
     Refusal,
     SwitchLost,
     is_ours,
 )
-from lace_sdn.switch.dump import read_dump
+from lace_sdn.switch.dump import RawDump, read_dump, read_metered
 from lace_sdn.switch.exchange import Exchange
-from lace_sdn.switch.rejection import Allowance, rejection, too_large
+from lace_sdn.switch.rejection import rejection, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from lace_sdn.openflow.diff import Delta
-    from lace_sdn.openflow.flow import Flow, Group
+    from lace_sdn.openflow.flow import Flow, Group, Meter
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Bridge:
         self._cannot_flush = False
         self.unanswered = 0
         """Packets that should have been answered, were there not too many of them."""
-        self._refusals = Allowance(REFUSALS_A_SECOND, REFUSALS_A_SECOND, time.monotonic())
+        self._refusals = Allowances(TOLD_A_SECOND)
         self._unreadable: tuple[wire.Foreign, ...] = ()
         """Flows with our cookie, of another version of this program: they go with the next change."""
 
@@ -84,20 +85,55 @@ class Bridge:
 
     def dump(self) -> Installed:
         """What the bridge holds. Raises SwitchLost."""
-        xids = self._reserve(3)
-        requests = (wire.group_dump_request(xids[0]), wire.flow_dump_request(xids[1]), wire.barrier(xids[2]))
+        xids = self._reserve(4)
+        requests = (
+            wire.group_dump_request(xids[0]),
+            wire.flow_dump_request(xids[1]),
+            wire.meter_dump_request(xids[2]),
+            wire.barrier(xids[3]),
+        )
         exchange = self._converse(requests, xids)
         if exchange.errors:
             raise self._give_up(f"it refused to be dumped: {exchange.errors[0][1]}")
-        parts = exchange.parts
-        installed, self._unreadable = read_dump(parts.get(xids[1], []), parts.get(xids[0], []), _breathe)
+        groups, flows, meters = (exchange.parts.get(xid, []) for xid in xids[:3])
+        installed, self._unreadable = read_dump(RawDump(flows, groups, meters), _breathe)
         return installed
+
+    def metered(self) -> Mapping[int, wire.Metered]:
+        """What each meter of ours has counted, by its number. Raises SwitchLost."""
+        xids = self._reserve(2)
+        exchange = self._converse((wire.meter_stats_request(xids[0]), wire.barrier(xids[1])), xids)
+        return read_metered(exchange.parts.get(xids[0], []))
 
     def commit(self, delta: Delta) -> None:
         """All of ``delta`` or nothing, in force on return; an empty one sends nothing. Raises BundleRefused, SwitchLost."""
         if delta.is_empty:
             return
-        steps = [*_removals(self._unreadable), *_steps(delta)]
+        self._change_meters(
+            (
+                *((wire.meter_add, meter) for meter in delta.add_meters),
+                *((wire.meter_modify, meter) for meter in delta.modify_meters),
+            )
+        )
+        if delta.bundled or self._unreadable:
+            self._commit_bundle([*_removals(self._unreadable), *_steps(delta)])
+        self._change_meters([(wire.meter_delete, meter) for meter in delta.remove_meters])
+
+    def _change_meters(self, steps: Sequence[_Step]) -> None:
+        """Meters do not go into bundles: they are there before the flows that use them, and go after them."""
+        if not steps:
+            return
+        xids = self._reserve(len(steps) + 1)
+        messages = [encode(meter, xid) for (encode, meter), xid in zip(steps, xids, strict=False)]
+        exchange = self._converse([*messages, wire.barrier(xids[-1])], xids)
+        if exchange.errors:
+            refused = (
+                Refusal(str(steps[xid - xids[0]][1]), getattr(steps[xid - xids[0]][1], "owner", ""), why)
+                for xid, why in exchange.errors
+            )
+            raise BundleRefused(self.name, tuple(refused))
+
+    def _commit_bundle(self, steps: list[_Step]) -> None:
         xids = self._reserve(len(steps) + 4)
         # Written down before anything is sent: what cannot be encoded leaves no half of a bundle at the switch.
         messages = list(_fill_bundle(steps, xids))
@@ -153,11 +189,11 @@ class Bridge:
             )
 
     def refuse(self, packet: wire.PacketIn) -> None:
-        """Answer a packet that Reject or SizeGate sent; silence where no answer is due or too many were given."""
+        """Answer a packet that Reject or SizeGate sent; silence where no answer is due or its port got too many."""
         make = self._answers.get(packet.table)
         if make is None or not is_ours(packet.cookie) or self._lost:
             return
-        if not self._refusals.take(time.monotonic()) or not self._has_room():
+        if not self._refusals.take(packet.in_port, time.monotonic()) or not self._has_room():
             self.unanswered += 1
             return
         answer = make(packet.frame)
@@ -238,7 +274,7 @@ class Bridge:
         )
 
 
-_Step = tuple["Callable[[Any, int], bytes]", "Flow | Group | wire.Foreign"]
+_Step = tuple["Callable[[Any, int], bytes]", "Flow | Group | Meter | wire.Foreign"]
 
 
 def _removals(flows: Iterable[wire.Foreign]) -> Iterator[_Step]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 from lace_sdn.openflow.flow import COOKIE_OWNER, LEARNED_CATEGORY, BridgeProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lace_sdn.openflow.diff import Delta
-    from lace_sdn.openflow.wire import ConnectionFilter
+    from lace_sdn.openflow.wire import ConnectionFilter, Metered
 
-REFUSALS_A_SECOND: Final = 200
-"""Packets of one bridge that are answered, refused or too large; others are lost. The switch limits itself, and so do we."""
+REFUSALS_A_SECOND: Final = 1000
+"""Packets of one bridge that go to the controller, refused or too large. Above, the switch takes them from each port in turn."""
 
 
 class SwitchLost(ConnectionError):  # noqa: N818 (what happened, not a mistake)
@@ -84,6 +84,9 @@ class ProgrammableBridge(Protocol):
 
     def commit(self, delta: Delta) -> None:
         """All of ``delta`` or nothing, in force on return; an empty one sends nothing. Raises BundleRefused, SwitchLost."""
+
+    def metered(self) -> Mapping[int, Metered]:
+        """What each meter of ours has counted, by its number. Raises SwitchLost."""
 
     def flush_zone(self, zone: int) -> None:
         """Forget every connection of a conntrack zone (0..65535). Raises SwitchLost."""

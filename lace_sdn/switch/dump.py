@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lace_sdn.openflow import wire
 from lace_sdn.openflow.actions import GroupAction
-from lace_sdn.openflow.flow import BridgeProgram, Flow, Group
+from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, Meter
+from lace_sdn.pipeline.limits import LAST_METER
 from lace_sdn.switch.contract import ForeignFlow, Installed, is_learned, is_ours
 
 if TYPE_CHECKING:
@@ -20,16 +22,23 @@ _MULTIPART_HEADER: Final = 16
 _FLOWS_A_BREATH: Final = 500
 
 
-def read_dump(
-    flow_parts: Sequence[bytes], group_parts: Sequence[bytes], breathe: Breathe
-) -> tuple[Installed, tuple[wire.Foreign, ...]]:
-    """What a bridge holds, from its raw multipart replies, and flows with our cookie that we cannot read.
+@dataclass(frozen=True, slots=True)
+class RawDump:
+    """The multipart replies to the three requests, each with its header."""
+
+    flows: Sequence[bytes]
+    groups: Sequence[bytes]
+    meters: Sequence[bytes]
+
+
+def read_dump(raw: RawDump, breathe: Breathe) -> tuple[Installed, tuple[wire.Foreign, ...]]:
+    """What a bridge holds, and flows with our cookie that we cannot read.
 
     The latter are of another version of this program. ``breathe`` is called between pieces of work of a few ms.
     """
     flows: list[Flow] = []
     unreadable: list[wire.Foreign] = []
-    for part in flow_parts:
+    for part in raw.flows:
         found, rest = wire.read_flow_dump(part[_MULTIPART_HEADER:])
         flows += found
         unreadable += rest
@@ -40,8 +49,8 @@ def read_dump(
         *(ForeignFlow(each.table, each.priority, each.cookie, str(each)) for each in others),
         *(_describe(each) for each in unreadable if not is_ours(each.cookie)),
     )
-    groups, foreign_groups = _read_groups(group_parts, _targets_of(ours), _targets_of(others))
-    program = BridgeProgram(_ordered(ours, breathe), groups)
+    groups, foreign_groups = _read_groups(raw.groups, _targets_of(ours), _targets_of(others))
+    program = BridgeProgram(_ordered(ours, breathe), groups, _read_meters(raw.meters))
     return Installed(program, foreign, foreign_groups), tuple(
         each for each in unreadable if is_ours(each.cookie) and not is_learned(each.cookie)
     )
@@ -64,6 +73,12 @@ def _read_groups(
         foreign |= set(unreadable)
     foreign |= (_reach(foreign_targets, found) - _reach(our_targets, found)) & found.keys()
     return tuple(found[number] for number in sorted(found.keys() - foreign)), tuple(sorted(foreign))
+
+
+def _read_meters(parts: Iterable[bytes]) -> tuple[Meter, ...]:
+    """Ours by id. A meter has no cookie: those with our numbers are ours, whatever is in them."""
+    found = [meter for part in parts for meter in wire.read_meter_dump(part[_MULTIPART_HEADER:])]
+    return tuple(sorted((each for each in found if each.id <= LAST_METER), key=lambda each: each.id))
 
 
 def _reach(targets: set[int], groups: dict[int, Group]) -> set[int]:
@@ -98,3 +113,11 @@ def _ordered(flows: list[Flow], breathe: Breathe) -> tuple[Flow, ...]:
             breathe()
     keyed.sort()
     return tuple(flows[index] for *_, index in keyed)
+
+
+def read_metered(parts: Iterable[bytes]) -> dict[int, wire.Metered]:
+    """What each meter of ours has counted, by its number, from the raw replies."""
+    found: dict[int, wire.Metered] = {}
+    for part in parts:
+        found |= wire.read_meter_stats(part[_MULTIPART_HEADER:])
+    return {number: counted for number, counted in found.items() if number <= LAST_METER}

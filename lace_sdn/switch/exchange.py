@@ -63,4 +63,6 @@ def parse(datapath: Any, version: int, msg_type: int, msg_len: int, xid: int, bu
 _RAW = {
     library.ofproto.OFPMP_FLOW_DESC: library.parser.OFPFlowDescStatsReply,
     library.ofproto.OFPMP_GROUP_DESC: library.parser.OFPGroupDescStatsReply,
+    library.ofproto.OFPMP_METER_DESC: library.parser.OFPMeterDescStatsReply,
+    library.ofproto.OFPMP_METER_STATS: library.parser.OFPMeterStatsReply,
 }

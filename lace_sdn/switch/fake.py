@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from lace_sdn.openflow.flow import BridgeProgram, program
+from lace_sdn.openflow.flow import BridgeProgram, Group, Meter, program
 from lace_sdn.switch.contract import (
     BundleRefused,
     ForeignFlow,
@@ -16,11 +16,13 @@ from lace_sdn.switch.contract import (
 from lace_sdn.switch.strictness import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from lace_sdn.openflow.diff import Delta
-    from lace_sdn.openflow.flow import Flow, FlowKey, Group
-    from lace_sdn.openflow.wire import ConnectionFilter
+    from lace_sdn.openflow.flow import Flow, FlowKey
+    from lace_sdn.openflow.wire import ConnectionFilter, Metered
+
+_Numbered = TypeVar("_Numbered", Group, Meter)
 
 
 class FakeBridge:
@@ -44,11 +46,14 @@ class FakeBridge:
         self._foreign = {flow.key: flow for flow in foreign_flows}
         self._flows: dict[FlowKey, Flow] = {}
         self._groups: dict[int, Group] = {}
+        self._meters: dict[int, Meter] = {}
+        self.counted: dict[int, Metered] = {}
+        """What the meters are to have counted."""
 
     @property
     def program(self) -> BridgeProgram:
         """What is installed."""
-        return program(self._flows.values(), self._groups.values())
+        return program(self._flows.values(), self._groups.values(), self._meters.values())
 
     def disconnect(self) -> None:
         """From now on every call raises SwitchLost; what is installed stays."""
@@ -58,7 +63,7 @@ class FakeBridge:
         """The switch is back: with its flows, or ``emptied`` as after a restart."""
         self.is_connected = True
         if emptied:
-            self._flows, self._groups = {}, {}
+            self._flows, self._groups, self._meters = {}, {}, {}
 
     def dump(self) -> Installed:
         """Raises SwitchLost."""
@@ -75,17 +80,26 @@ class FakeBridge:
         if delta.is_empty:
             return
         self._check_connection()
-        groups, flows = dict(self._groups), dict(self._flows)
+        groups, flows, meters = dict(self._groups), dict(self._flows), dict(self._meters)
         refusals = [
-            *self._put_groups(groups, delta),
+            *_put(groups, delta.add_groups, delta.modify_groups),
+            *_put(meters, delta.add_meters, delta.modify_meters),
             *self._change_flows(flows, delta),
-            *self._remove_groups(groups, delta),
-            *faults(flows.values(), groups.values(), self._tables),
+            *_remove(groups, delta.remove_groups),
+            *_remove(meters, delta.remove_meters),
         ]
+        if not refusals:
+            changed = program(flows.values(), groups.values(), meters.values())
+            refusals = list(faults(changed, self._tables))
         if refusals:
             raise BundleRefused(f"{self.datapath_id:016x}", tuple(refusals))
-        self._groups, self._flows = groups, flows
+        self._groups, self._flows, self._meters = groups, flows, meters
         self.commits.append(delta)
+
+    def metered(self) -> Mapping[int, Metered]:
+        """Raises SwitchLost."""
+        self._check_connection()
+        return dict(self.counted)
 
     def flush_zone(self, zone: int) -> None:
         """Raises SwitchLost, ValueError for what is no zone."""
@@ -103,23 +117,6 @@ class FakeBridge:
         if not self.is_connected:
             raise SwitchLost(f"bridge {self.datapath_id:016x} is not connected")
 
-    @staticmethod
-    def _put_groups(groups: dict[int, Group], delta: Delta) -> Iterator[Refusal]:
-        for group in delta.add_groups:
-            if group.id in groups:
-                yield Refusal(str(group), group.owner, "the group exists already")
-            groups[group.id] = group
-        for group in delta.modify_groups:
-            if group.id not in groups:
-                yield Refusal(str(group), group.owner, "there is no such group")
-            groups[group.id] = group
-
-    @staticmethod
-    def _remove_groups(groups: dict[int, Group], delta: Delta) -> Iterator[Refusal]:
-        for group in delta.remove_groups:
-            if groups.pop(group.id, None) is None:
-                yield Refusal(str(group), group.owner, "is to be removed and is not there")
-
     def _change_flows(self, flows: dict[FlowKey, Flow], delta: Delta) -> Iterator[Refusal]:
         for flow in delta.remove_flows:
             if flows.pop(flow.key, None) is None:
@@ -134,3 +131,22 @@ class FakeBridge:
                 )
             put.add(flow.key)
             flows[flow.key] = flow
+
+
+def _put(
+    held: dict[int, _Numbered], added: Iterable[_Numbered], modified: Iterable[_Numbered]
+) -> Iterator[Refusal]:
+    for each in added:
+        if each.id in held:
+            yield Refusal(str(each), each.owner, "it exists already")
+        held[each.id] = each
+    for each in modified:
+        if each.id not in held:
+            yield Refusal(str(each), each.owner, "there is none to change")
+        held[each.id] = each
+
+
+def _remove(held: dict[int, _Numbered], removed: Iterable[_Numbered]) -> Iterator[Refusal]:
+    for each in removed:
+        if held.pop(each.id, None) is None:
+            yield Refusal(str(each), each.owner, "is to be removed and is not there")

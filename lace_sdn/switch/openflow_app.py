@@ -144,3 +144,11 @@ class _Events(library.App):  # type: ignore[misc]
     @_on("GroupDescStatsReply")
     def groups_dumped(self, event: Any) -> None:
         self._hand_on(event, Exchange.on_part)
+
+    @_on("MeterDescStatsReply")
+    def meters_dumped(self, event: Any) -> None:
+        self._hand_on(event, Exchange.on_part)
+
+    @_on("MeterStatsReply")
+    def meters_counted(self, event: Any) -> None:
+        self._hand_on(event, Exchange.on_part)

@@ -7,7 +7,6 @@ fail, for some bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from typing import Any, Final, NamedTuple
 
@@ -192,21 +191,3 @@ def _frame(datagram: _Datagram, answer: Any, source: str) -> bytes:
     frame.add_protocol(answer)
     frame.serialize()
     return bytes(frame.data)
-
-
-@dataclass(slots=True)
-class Allowance:
-    """So many a second, and never more than a second's worth at once. ``at``: seconds of a clock that never goes back."""
-
-    rate: float
-    left: float
-    at: float
-
-    def take(self, now: float) -> bool:
-        """Whether one more may be done."""
-        self.left = min(self.rate, self.left + (now - self.at) * self.rate)
-        self.at = now
-        if self.left < 1:
-            return False
-        self.left -= 1
-        return True

@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Learn, Resubmit, SetField
+from lace_sdn.openflow.actions import Ct, Goto, GroupAction, Learn, MeterAction, Resubmit, SetField
 from lace_sdn.openflow.fields import (
     ARP_OP,
     ARP_SHA,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from lace_sdn.openflow.actions import Action
-    from lace_sdn.openflow.flow import Flow, Group
+    from lace_sdn.openflow.flow import BridgeProgram, Flow, Group
     from lace_sdn.openflow.match import Match
 
 _Shape = tuple[tuple[Field, int], ...]
@@ -68,14 +68,21 @@ _PROTOCOLS: Final[dict[Field, int]] = {
 """The prerequisites of ovs-fields(7)."""
 
 
-def faults(flows: Collection[Flow], groups: Collection[Group], tables: Collection[int]) -> Iterator[Refusal]:
+def faults(program: BridgeProgram, tables: Collection[int]) -> Iterator[Refusal]:
     """Everything wrong with a whole program, for a bridge whose declared tables are ``tables``."""
-    known = {group.id for group in groups}
-    for flow in flows:
-        yield from (Refusal(str(flow), flow.owner, why) for why in _of_flow(flow, known, tables))
-    for group in groups:
+    known = {group.id for group in program.groups}
+    meters = {meter.id for meter in program.meters}
+    for flow in program.flows:
+        missing = (
+            f"meter {action.meter} does not exist"
+            for action in flow.actions
+            if isinstance(action, MeterAction) and action.meter not in meters
+        )
+        for why in (*_of_flow(flow, known, tables), *missing):
+            yield Refusal(str(flow), flow.owner, why)
+    for group in program.groups:
         yield from (Refusal(str(group), group.owner, why) for why in _of_group(group, known))
-    yield from _overlaps(flows)
+    yield from _overlaps(program.flows)
 
 
 def _of_flow(flow: Flow, groups: Collection[int], tables: Collection[int]) -> Iterator[str]:

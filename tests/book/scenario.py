@@ -48,7 +48,8 @@ class Scenario:
     @property
     def goldens(self) -> dict[str, str]:
         """File name -> text."""
-        files = [*self.folder.glob("*.flows"), *self.folder.glob("*.groups")]
+        kinds = ("*.flows", "*.meters", "*.groups")
+        files = [path for kind in kinds for path in self.folder.glob(kind)]
         return {path.name: path.read_text() for path in files}
 
     @property

@@ -11,6 +11,7 @@ from scenario import scenarios
 
 from lace_sdn.openflow.diff import diff
 from lace_sdn.openflow.flow import BridgeProgram
+from lace_sdn.openflow.text import parse_meters
 from lace_sdn.pipeline import compile_node, offline_ports
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def test_switch_holds_what_the_golden_says(
     install(dummy_switch, bridge, scenario, node)
     assert sorted(shown_groups(dummy_switch, bridge)) == sorted(
         written_lines(scenario.folder / f"{node}.groups")
+    )
+    assert sorted(map(str, parse_meters(dummy_switch.ofctl("dump-meters", bridge)))) == sorted(
+        written_lines(scenario.folder / f"{node}.meters")
     )
     golden = scenario.folder / f"{node}.flows"
     assert dummy_switch.ofctl("diff-flows", bridge, str(golden)) == ""

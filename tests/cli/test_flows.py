@@ -26,6 +26,9 @@ FOREIGN = "table=0,priority=7,in_port=9 actions=drop"
 def bridge(dummy_switch: DummySwitch) -> Iterator[str]:
     """The peering's node1, and one flow that somebody added by hand."""
     dummy_switch.add_bridge("br-cli")
+    for line in (PEERING / "node1.meters").read_text().splitlines():
+        if not line.startswith("#"):
+            dummy_switch.ofctl("add-meter", "br-cli", line)
     dummy_switch.ofctl("replace-flows", "br-cli", "--bundle", str(PEERING / "node1.flows"))
     dummy_switch.ofctl("add-flow", "br-cli", FOREIGN)
     yield "br-cli"

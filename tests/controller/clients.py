@@ -22,11 +22,11 @@ from lace_sdn.policy.ledger import Ledger
 from lace_sdn.switch.contract import Installed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lace_sdn.openflow.diff import Delta
     from lace_sdn.openflow.flow import Flow
-    from lace_sdn.openflow.wire import ConnectionFilter
+    from lace_sdn.openflow.wire import ConnectionFilter, Metered
 
 CACHED_S = 0.9
 """Seconds for which the switch goes on as flows had said that are gone."""
@@ -73,6 +73,9 @@ class Switch:
     def commit(self, delta: Delta) -> None:
         if not delta.is_empty:
             self._do("commit", lambda: self._replace(apply(self.program, delta)))
+
+    def metered(self) -> Mapping[int, Metered]:
+        return {}
 
     def flush_zone(self, zone: int) -> None:
         self._do(f"zone {zone}", lambda: None)

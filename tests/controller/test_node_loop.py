@@ -19,6 +19,7 @@ from lace_sdn.model.labels import NetworkSelector
 from lace_sdn.model.objects import Endpoint, Network, NetworkType, Node, RoutingPolicy, Subnet
 from lace_sdn.openflow.diff import apply
 from lace_sdn.openflow.flow import BridgeProgram
+from lace_sdn.openflow.wire import Metered
 from lace_sdn.pipeline import NodeCompiler, compile_node
 from lace_sdn.pipeline.compiler import Cluster
 from lace_sdn.policy.ledger import Ledger
@@ -26,7 +27,7 @@ from lace_sdn.switch.contract import BundleRefused, ForeignFlow, Installed, Refu
 from lace_sdn.switch.pod_interface import ZoneNote
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pytest
 
@@ -49,6 +50,7 @@ class RecordingBridge:
         self.told: list[str] = []
         self.fault: Exception | None = None
         self.foreign: tuple[ForeignFlow, ...] = ()
+        self.counted: dict[int, Metered] = {}
 
     def dump(self) -> Installed:
         self.told.append("dump")
@@ -59,6 +61,9 @@ class RecordingBridge:
             raise self.fault
         self.told.append("commit")
         self.program = apply(self.program, delta)
+
+    def metered(self) -> Mapping[int, Metered]:
+        return self.counted
 
     def flush_zone(self, zone: int) -> None:
         self.told.append(f"flush {zone}")
@@ -364,3 +369,17 @@ def test_an_audit_of_a_node_port_finds_nothing_changed() -> None:
     assert bridge.told == ["dump"]
     assert loop.programmed == confirmed
     assert loop.due is None
+
+
+def test_who_is_at_a_limit_is_told_at_the_audit(caplog: pytest.LogCaptureFixture) -> None:
+    """By the pod's name, and once."""
+    loop, bridge = connected()
+    loop.step(world("1"))
+    bridge.counted = {1: Metered(5000, 4000), 28673: Metered(9, 0)}
+    for _ in range(2):
+        loop.audit()
+        loop.step(world("1"))
+    told = [each.getMessage() for each in caplog.records if "limit" in each.getMessage()]
+    assert len(told) == 1
+    assert "Pod ns/a is at its limit of 100 packets a second" in told[0]
+    assert "4000 dropped" in told[0]

@@ -28,7 +28,7 @@ def names(registry: CollectorRegistry) -> set[str]:
 
 def test_every_metric_is_told_of_and_no_other() -> None:
     world = SimpleNamespace(reflectors=())
-    known = names(Metrics().registry) | names(NodeMetrics(world).registry)  # type: ignore[arg-type]
+    known = names(Metrics().registry) | names(NodeMetrics(world, dict).registry)  # type: ignore[arg-type]
     assert set(re.findall(r"`(lace_\w+)[`{]", TEXT)) == known
 
 

@@ -18,6 +18,7 @@ from lace_sdn.openflow.actions import (
     GroupAction,
     InPort,
     Learn,
+    MeterAction,
     Move,
     Nat,
     Output,
@@ -71,7 +72,7 @@ from lace_sdn.openflow.fields import (
     State,
     Term,
 )
-from lace_sdn.openflow.flow import HASH_FIELD_BY_NAME, BridgeProgram, Bucket, Flow, Group, program
+from lace_sdn.openflow.flow import HASH_FIELD_BY_NAME, BridgeProgram, Bucket, Flow, Group, Meter, program
 from lace_sdn.openflow.match import Match, term
 
 MASKABLE = {
@@ -126,6 +127,7 @@ TRANSPORT = {
 }
 WRITABLE = (*REG, METADATA, TUN_ID, TUN_SRC, TUN_DST, TUN_IPV6_SRC, TUN_IPV6_DST, ETH_SRC, ETH_DST)
 GROUPS = (7, 8, 4000)
+METERS = (1, 7, 0xFFFF)
 
 
 @st.composite
@@ -282,6 +284,9 @@ def flows(draw: st.DrawFn) -> Flow:
     table = draw(st.integers(0, 199))
     actions: Actions = tuple(draw(st.lists(kinds, max_size=5)))
     if draw(st.booleans()):
+        # ovs-ofctl takes a meter at the front only, as the instruction that it was before OpenFlow 1.5.
+        actions = (MeterAction(draw(st.sampled_from(METERS))), *actions)
+    if draw(st.booleans()):
         actions = (*actions, Goto(draw(st.integers(table + 1, 200))))
     priority = draw(st.one_of(st.integers(0, 65535), st.just(0x8000)))
     return Flow(table, priority, match, actions, draw(st.one_of(st.just(0), st.integers(0, (1 << 64) - 2))))
@@ -301,8 +306,16 @@ def groups(draw: st.DrawFn, ids: tuple[int, ...] = (1, 2, 3, 4)) -> Group:
 
 
 @st.composite
+def meters(draw: st.DrawFn, ids: tuple[int, ...] = (1, 2, 3, 4)) -> Meter:
+    rates = st.integers(1, 1_000_000)
+    return Meter(draw(st.sampled_from(ids)), draw(rates), draw(rates))
+
+
+@st.composite
 def programs(draw: st.DrawFn) -> BridgeProgram:
-    """Few flows of few keys, so that two programs often share keys; flows use only groups that are there."""
+    """Few flows of few keys, so that two programs often share keys; flows use only groups and meters that are there."""
+    metered = draw(st.lists(st.sampled_from(METERS), unique=True))
+    limits = [draw(meters(ids=(number,))) for number in metered]
     numbers = draw(st.lists(st.sampled_from(GROUPS), unique=True))
     made = [draw(groups(ids=(number,))) for number in numbers]
     keys = draw(
@@ -310,7 +323,9 @@ def programs(draw: st.DrawFn) -> BridgeProgram:
     )
     found = []
     for table, priority, port in keys:
-        action = draw(st.sampled_from([Output(5), Output(6), *map(GroupAction, numbers)]))
+        action = draw(
+            st.sampled_from([Output(5), Output(6), *map(GroupAction, numbers), *map(MeterAction, metered)])
+        )
         cookie = draw(st.integers(0, 1))
         found.append(Flow(table, priority, Match(term(IN_PORT, port)), (action,), cookie))
-    return program(found, made)
+    return program(found, made, limits)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from strategies import flows, groups, programs
+from strategies import flows, groups, meters, programs
 
 from lace_sdn.openflow import wire
 from lace_sdn.openflow.diff import apply, diff
-from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, program
-from lace_sdn.openflow.text import parse_flow, parse_group
+from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, Meter, program
+from lace_sdn.openflow.text import parse_flow, parse_group, parse_meter
 
 
 def as_entry(flow: Flow) -> bytes:
@@ -66,6 +66,12 @@ def test_a_comment_names_the_owner_and_changes_nothing(flow: Flow, owner: str) -
 def test_what_a_group_prints_is_read_as_that_group(group: Group) -> None:
     """parse(render(group)) == group."""
     assert parse_group(str(group)) == group
+
+
+@given(meters())
+def test_what_a_meter_prints_is_read_as_that_meter(meter: Meter) -> None:
+    """parse(render(meter)) == meter."""
+    assert parse_meter(f"{meter} # Pod a/b") == meter
 
 
 @given(flows())
@@ -119,7 +125,7 @@ def test_a_program_does_not_depend_on_the_order_of_its_flows(one: BridgeProgram,
     shuffled_flows, shuffled_groups = list(one.flows), list(one.groups)
     random.shuffle(shuffled_flows)
     random.shuffle(shuffled_groups)
-    assert program(shuffled_flows, shuffled_groups) == one
+    assert program(shuffled_flows, shuffled_groups, reversed(one.meters)) == one
 
 
 @given(programs(), programs())
@@ -137,7 +143,7 @@ def test_a_bundle_is_ordered_and_every_message_has_its_transaction(
             (int.from_bytes(data[4:8], "big"), int.from_bytes(data[20:24], "big") if data[1] == 34 else 0)
         )
         data = data[size:]
-    assert [outer for outer, _ in xids] == list(range(50, 52 + len(delta)))
+    assert [outer for outer, _ in xids] == list(range(50, 52 + delta.bundled))
     assert all(inner == outer for outer, inner in xids[1:-1])
     assert kinds[1:-1] == (
         [(34, 15, 0)] * len(delta.add_groups)

@@ -10,7 +10,7 @@ from os_ken.ofproto import ofproto_v1_5_parser as library
 
 from lace_sdn.openflow import wire
 from lace_sdn.openflow.actions import Output
-from lace_sdn.openflow.flow import Bucket, Group
+from lace_sdn.openflow.flow import Bucket, Group, Meter
 from lace_sdn.openflow.text import parse_flow
 
 if TYPE_CHECKING:
@@ -77,6 +77,16 @@ def learned() -> Any:
         cookie=0x1ACE070000000007,
         flags=2,
     )
+
+
+METER = Meter(7, 100, 50)
+BAND = library.OFPMeterBandDrop(rate=100, burst_size=50)
+
+
+def metered(command: int, bands: list[Any]) -> Any:
+    """A change of the meter 7 by the library."""
+    flags = number.OFPMF_PKTPS | number.OFPMF_BURST | number.OFPMF_STATS
+    return library.OFPMeterMod(Datapath(), command=command, flags=flags, meter_id=7, bands=bands)
 
 
 COOKIE = "cookie=0x1ace000000000001, "
@@ -185,6 +195,10 @@ FLOWS: list[tuple[str, Callable[[], bytes]]] = [
         ),
     ),
     (
+        "table=3, priority=8,in_port=1 actions=meter:7,output:3",
+        lambda: added(3, 8, {"in_port": 1}, [library.OFPActionMeter(7), library.OFPActionOutput(3, 0)]),
+    ),
+    (
         "table=3, priority=9,sctp,tp_src=40000,tp_dst=80 actions=CONTROLLER:256",
         lambda: added(
             3,
@@ -252,6 +266,20 @@ def test_a_group_without_method_has_the_bytes_that_the_library_writes() -> None:
             lambda: library.OFPBundleCtrlMsg(Datapath(), 7, number.OFPBCT_COMMIT_REQUEST, 3, []),
         ),
         (wire.barrier(5), lambda: library.OFPBarrierRequest(Datapath())),
+        (wire.meter_add(METER, 5), lambda: metered(number.OFPMC_ADD, [BAND])),
+        (wire.meter_modify(METER, 5), lambda: metered(number.OFPMC_MODIFY, [BAND])),
+        (
+            wire.meter_delete(METER, 5),
+            lambda: library.OFPMeterMod(Datapath(), command=number.OFPMC_DELETE, flags=0, meter_id=7),
+        ),
+        (
+            wire.meter_dump_request(5),
+            lambda: library.OFPMeterDescStatsRequest(Datapath(), 0, number.OFPM_ALL),
+        ),
+        (
+            wire.meter_stats_request(5),
+            lambda: library.OFPMeterStatsRequest(Datapath(), 0, number.OFPM_ALL),
+        ),
         (
             wire.group_dump_request(5),
             lambda: library.OFPGroupDescStatsRequest(Datapath(), 0, number.OFPG_ALL),
@@ -263,7 +291,18 @@ def test_a_group_without_method_has_the_bytes_that_the_library_writes() -> None:
             ),
         ),
     ],
-    ids=["open", "commit", "barrier", "group dump", "flow dump"],
+    ids=[
+        "open",
+        "commit",
+        "barrier",
+        "meter",
+        "meter changed",
+        "meter gone",
+        "meter dump",
+        "meter stats",
+        "group dump",
+        "flow dump",
+    ],
 )
 def test_a_request_has_the_bytes_that_the_library_writes(ours: bytes, theirs: Callable[[], Any]) -> None:
     assert ours.hex() == encoded(theirs(), 5).hex()

@@ -13,12 +13,12 @@ from openflow_client import OpenFlowClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from strategies import GROUPS, flows, groups
+from strategies import GROUPS, METERS, flows, groups, meters
 
 from lace_sdn.openflow import wire
 from lace_sdn.openflow.diff import Delta, apply, diff
-from lace_sdn.openflow.flow import BridgeProgram, Bucket, Flow, Group, program
-from lace_sdn.openflow.text import parse_flow, parse_group
+from lace_sdn.openflow.flow import BridgeProgram, Bucket, Flow, Group, Meter, program
+from lace_sdn.openflow.text import parse_flow, parse_group, parse_meters
 from lace_sdn.openflow.wire.dumps import FLOW_DESC
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.switch
 BRIDGE = "oftext"
 SAMPLES = [line for line in (Path(__file__).parent / "flows.txt").read_text().splitlines() if line]
 GROUP_SAMPLES = [line for line in (Path(__file__).parent / "groups.txt").read_text().splitlines() if line]
+METERED = tuple(Meter(number, 10, 10) for number in METERS)
 TARGETS = tuple(Group(number, (Bucket(1, ()),)) for number in GROUPS)
 
 live = settings(
@@ -50,6 +51,7 @@ class Bridge:
     def clear(self) -> None:
         self.switch.ofctl("del-flows", BRIDGE)
         self.switch.ofctl("del-groups", BRIDGE)
+        self.switch.ofctl("del-meters", BRIDGE)
 
     def shown(self) -> list[str]:
         """The lines of ovs-ofctl's dump, sorted."""
@@ -111,7 +113,7 @@ def test_random_flows_come_back_as_they_were_sent(bridge: Bridge, made: list[Flo
     """In text and in bytes; ovs-ofctl finds no difference either."""
     bridge.clear()
     ours = distinct(made)
-    bridge.client.commit(Delta(add_groups=TARGETS, put_flows=ours))
+    bridge.client.commit(Delta(add_groups=TARGETS, put_flows=ours, add_meters=METERED))
     assert bridge.shown() == sorted(map(str, ours))
     assert set(bridge.client.flows()) == set(ours)
     assert bridge.difference(list(ours)) == ""
@@ -127,18 +129,36 @@ def test_random_groups_come_back_as_they_were_sent(bridge: Bridge, made: list[Gr
     assert bridge.shown_groups() == sorted(map(str, ours))
 
 
+@live
+@given(st.lists(meters(ids=tuple(range(1, 20))), max_size=8))
+def test_random_meters_come_back_as_they_were_sent(bridge: Bridge, made: list[Meter]) -> None:
+    """In bytes, and as ovs-ofctl shows them."""
+    bridge.clear()
+    ours = {meter.id: meter for meter in made}
+    bridge.client.commit(Delta(add_meters=tuple(ours.values())))
+    assert {each.id: each for each in bridge.client.meters()} == ours
+    assert set(parse_meters(bridge.switch.ofctl("dump-meters", BRIDGE))) == set(ours.values())
+
+
+def test_meters_of_another_kind_are_no_secret(bridge: Bridge) -> None:
+    """Whoever made them."""
+    bridge.switch.ofctl("add-meter", BRIDGE, "meter=9,kbps,band=type=drop,rate=5")
+    assert bridge.client.meters() == [Meter(9, 0, 0)]
+
+
 def test_a_difference_moves_a_live_bridge(bridge: Bridge) -> None:
-    """Flows put, changed and gone, groups added, changed and gone, in one bundle."""
-    lines = ("table=1, priority=5,in_port=1 actions=group:7", "table=2, priority=5,in_port=1 actions=drop")
-    old = program(map(parse_flow, lines), TARGETS)
+    """Flows put, changed and gone, groups added, changed and gone, in one bundle; meters around it."""
+    lines = ("table=1, priority=5,in_port=1 actions=group:7", "table=2, priority=5,in_port=1 actions=meter:1")
+    old = program(map(parse_flow, lines), TARGETS, (Meter(1, 5, 5), Meter(2, 5, 5)))
     lines = (
         "table=1, priority=5,in_port=1 actions=group:9",
-        "table=3, priority=5,in_port=1 actions=output:3",
+        "table=3, priority=5,in_port=1 actions=meter:3,output:3",
     )
-    new = program(map(parse_flow, lines), (Group(7, (Bucket(4, ()),)), Group(9, ())))
+    limits = (Meter(2, 6, 5), Meter(3, 5, 5))
+    new = program(map(parse_flow, lines), (Group(7, (Bucket(4, ()),)), Group(9, ())), limits)
     bridge.client.commit(diff(BridgeProgram(), old))
     bridge.client.commit(diff(old, new))
-    held = program(bridge.client.flows(), bridge.client.groups())
+    held = program(bridge.client.flows(), bridge.client.groups(), bridge.client.meters())
     assert held == new == apply(old, diff(old, new))
 
 

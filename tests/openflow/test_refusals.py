@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from lace_sdn.openflow import wire
 from lace_sdn.openflow.actions import CheckPktLarger, Goto, Output, SetField
 from lace_sdn.openflow.diff import Delta, apply
 from lace_sdn.openflow.fields import IN_PORT, REG, Slice
-from lace_sdn.openflow.flow import BridgeProgram, Bucket, Flow, Group, program
+from lace_sdn.openflow.flow import BridgeProgram, Bucket, Flow, Group, Meter, program
 from lace_sdn.openflow.match import Match, term
-from lace_sdn.openflow.text import parse_flow, parse_group
+from lace_sdn.openflow.text import parse_flow, parse_group, parse_meter
+from lace_sdn.openflow.wire.metering import meter_add, read_meter_dump, read_meter_stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TEXTS = [
     ("table=1, priority=5,ip", "actions=... is expected"),
@@ -79,9 +85,34 @@ def test_two_groups_with_one_number_are_no_program() -> None:
         program((), (Group(4, ()), Group(4, (Bucket(1, ()),))))
 
 
+def test_two_meters_with_one_number_are_no_program() -> None:
+    with pytest.raises(ValueError, match="two meters numbered 4"):
+        program((), (), (Meter(4, 1, 1), Meter(4, 2, 1)))
+
+
+@pytest.mark.parametrize("text", ["meter=1", "meter=1,kbps,bands=type=drop,rate=5,burst_size=5", ""])
+def test_a_text_that_is_no_meter_of_ours_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_meter(text)
+
+
+def test_a_meter_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        meter_add(Meter(1, 1 << 32, 1), 5)
+
+
+@pytest.mark.parametrize("read", [read_meter_dump, read_meter_stats])
+def test_meters_that_are_cut_off_are_refused(read: Callable[[bytes], object]) -> None:
+    with pytest.raises(ValueError, match="cut off"):
+        read(b"\0\x18\0\x0e" * 3)
+
+
 @pytest.mark.parametrize(
     "delta",
     [
+        Delta(add_meters=(Meter(1, 5, 5),)),
+        Delta(modify_meters=(Meter(2, 5, 5),)),
+        Delta(remove_meters=(Meter(2, 5, 5),)),
         Delta(add_groups=(Group(1, ()),)),
         Delta(modify_groups=(Group(2, ()),)),
         Delta(remove_groups=(Group(2, ()),)),
@@ -90,7 +121,7 @@ def test_two_groups_with_one_number_are_no_program() -> None:
 )
 def test_a_delta_for_another_bridge_is_refused(delta: Delta) -> None:
     with pytest.raises(ValueError, match="delta"):
-        apply(BridgeProgram(groups=(Group(1, ()),)), delta)
+        apply(BridgeProgram(groups=(Group(1, ()),), meters=(Meter(1, 5, 5),)), delta)
 
 
 @pytest.mark.parametrize(

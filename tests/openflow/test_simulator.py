@@ -13,7 +13,7 @@ from dummy_fabric import DummyFabric
 
 from lace_sdn.openflow.actions import GroupAction, Resubmit, SetField
 from lace_sdn.openflow.fields import ICMPV6_TYPE, IPV4_DST, IPV4_SRC, REG, TCP_DST, TCP_SRC
-from lace_sdn.openflow.flow import Bucket, Flow, Group, program
+from lace_sdn.openflow.flow import Bucket, Flow, Group, Meter, program
 from lace_sdn.openflow.match import Match
 from lace_sdn.openflow.simulator import Fabric, Packet, SimulationError, Tcp, Tracker
 from lace_sdn.openflow.simulator.packet import Ends
@@ -43,6 +43,16 @@ def bridge(*lines: str, groups: tuple[Group, ...] = (), tracker: Tracker = Track
     fabric = Fabric(0x7000, tracker)
     fabric.add("node0", [IPv4Address("192.168.50.1")], program(map(parse_flow, lines), groups))
     return fabric
+
+
+def test_a_meter_lets_every_packet_pass_and_must_be_there() -> None:
+    """Packets come one by one; a flow with a meter that is not there would be refused."""
+    lines = map(parse_flow, ("priority=10 actions=meter:7,output:2",))
+    fabric = Fabric(0x7000)
+    fabric.add("node0", [], program(lines, (), (Meter(7, 1, 1),)))
+    assert [ports(fabric.inject("node0", 1, SYN)) for _ in range(3)] == [[2]] * 3
+    with pytest.raises(SimulationError, match="meter 7 does not exist"):
+        bridge("priority=10 actions=meter:7,output:2").inject("node0", 1, SYN)
 
 
 def ports(journey: Journey) -> list[int]:

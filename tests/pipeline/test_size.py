@@ -17,7 +17,7 @@ from lace_sdn.pipeline import NodeCompiler
 from lace_sdn.pipeline.compiler import Cluster
 from lace_sdn.pipeline.constants import GATEWAY_ETHER, TUNNEL_PORT
 from lace_sdn.pipeline.size_rows import mtu_of
-from lace_sdn.pipeline.tables import PACKET_SIZE, SIZE_GATE
+from lace_sdn.pipeline.tables import CONTROLLER_LIMIT, PACKET_SIZE, SIZE_GATE
 
 BLUE = Network(
     "blue", NetworkType.L3, 7, (Subnet(ip_network("10.0.0.0/16"), 24), Subnet(ip_network("fd00::/48"), 64))
@@ -68,7 +68,7 @@ def test_what_fits_goes_on_and_what_does_not_goes_to_the_controller(version: int
     bridge = fabric(mtu)
     larger = bridge.inject("node-1", 1, packet(version, mtu + 1))
     assert (larger.deliveries, len(larger.to_controller)) == ((), 1)
-    assert larger.passages[0].steps[-1].table == SIZE_GATE.number
+    assert larger.passages[0].steps[-1].table == CONTROLLER_LIMIT.number
     assert not bridge.conntrack("node-1").entries
     fits = bridge.inject("node-1", 1, packet(version, mtu))
     assert ([each.port for each in fits.deliveries], fits.to_controller) == ([2], ())

@@ -83,6 +83,9 @@ class Holder:
         eventlet.sleep(0.05)
         return installed, took, self._gap
 
+    def metered(self, datapath_id: int) -> Any:
+        return self._bridge(datapath_id).metered()
+
     def flush_zone(self, datapath_id: int, zone: int) -> None:
         self._bridge(datapath_id).flush_zone(zone)
 

@@ -17,10 +17,10 @@ from dummy import wait_until
 from lace_sdn.switch.contract import BundleRefused, Installed, SwitchLost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lace_sdn.openflow.diff import Delta
-    from lace_sdn.openflow.wire import ConnectionFilter
+    from lace_sdn.openflow.wire import ConnectionFilter, Metered
 
 BOUND_S = 30.0
 """Longer than anything here takes; a request that takes longer fails the test."""
@@ -119,6 +119,9 @@ class HeldBridge:
 
     def commit(self, delta: Delta) -> None:
         self.holder.ask("commit", self.datapath_id, delta)
+
+    def metered(self) -> Mapping[int, Metered]:
+        return self.holder.ask("metered", self.datapath_id)
 
     def flush_zone(self, zone: int) -> None:
         self.holder.ask("flush_zone", self.datapath_id, zone)

@@ -5,21 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from lace_sdn.openflow.flow import BridgeProgram, Flow, program
-from lace_sdn.openflow.text import parse_flow, parse_group
+from lace_sdn.openflow.text import parse_flow, parse_group, parse_meter
 
 BOOK = Path(__file__).parents[2] / "flows"
 OURS = "cookie=0x1ace010000000000"
 
 
 def of_book(scenario: str, node: str) -> BridgeProgram:
-    """A node's flows of the book of flow tables."""
-    lines = (BOOK / scenario / f"{node}.flows").read_text().splitlines()
-    return flows(*(line for line in lines if line and not line.startswith("#")))
+    """A node's flows and meters of the book of flow tables."""
+    folder = BOOK / scenario
+    return flows(*_lines(folder / f"{node}.flows"), meters=_lines(folder / f"{node}.meters"))
 
 
-def flows(*lines: str, groups: tuple[str, ...] = ()) -> BridgeProgram:
-    """A program of flows and groups in ovs-ofctl's text."""
-    return program(map(parse_flow, lines), map(parse_group, groups))
+def _lines(file: Path) -> tuple[str, ...]:
+    return tuple(line for line in file.read_text().splitlines() if line and not line.startswith("#"))
+
+
+def flows(*lines: str, groups: tuple[str, ...] = (), meters: tuple[str, ...] = ()) -> BridgeProgram:
+    """A program of flows, groups and meters in ovs-ofctl's text."""
+    return program(map(parse_flow, lines), map(parse_group, groups), map(parse_meter, meters))
 
 
 def many(count: int) -> BridgeProgram:

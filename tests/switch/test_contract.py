@@ -11,7 +11,7 @@ import pytest
 from lace_sdn.openflow.diff import diff
 from lace_sdn.openflow.fields import IpProto
 from lace_sdn.openflow.flow import BridgeProgram
-from lace_sdn.openflow.wire import ConnectionFilter, TupleFilter
+from lace_sdn.openflow.wire import ConnectionFilter, Metered, TupleFilter
 from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
 from lace_sdn.switch.contract import BundleRefused
 from lace_sdn.switch.fake import FakeBridge
@@ -27,6 +27,22 @@ SMALL = programs.flows(
     f"{programs.OURS}, table=2, priority=100,ip,in_port=1 actions=group:7",
     groups=(
         "group_id=7,type=select,selection_method=dp_hash,bucket=bucket_id:1,weight:100,actions=output:1",
+    ),
+)
+METERED = programs.flows(
+    f"{programs.OURS}, table=2, priority=100,ip,in_port=1 actions=meter:7,output:1",
+    f"{programs.OURS}, table=2, priority=100,ip,in_port=2 actions=meter:8,output:1",
+    meters=(
+        "meter=7,pktps,burst,stats,bands=type=drop,rate=100,burst_size=50",
+        "meter=8,pktps,burst,stats,bands=type=drop,rate=1,burst_size=1",
+    ),
+)
+OTHERWISE_METERED = programs.flows(
+    f"{programs.OURS}, table=2, priority=100,ip,in_port=1 actions=meter:7,output:1",
+    f"{programs.OURS}, table=2, priority=100,ip,in_port=2 actions=meter:9,output:1",
+    meters=(
+        "meter=7,pktps,burst,stats,bands=type=drop,rate=200,burst_size=50",
+        "meter=9,pktps,burst,stats,bands=type=drop,rate=1,burst_size=1",
     ),
 )
 CHANGED = programs.flows(
@@ -68,6 +84,21 @@ def test_groups_come_back_as_they_went(bridge: ProgrammableBridge) -> None:
     assert bridge.dump().program == SMALL
 
 
+def test_meters_are_there_before_their_flows_and_go_after_them(bridge: ProgrammableBridge) -> None:
+    """They come back as they went; a change makes, changes and removes them, and back again."""
+    for desired in (METERED, OTHERWISE_METERED, METERED, EMPTY):
+        install(bridge, desired)
+        assert bridge.dump().program == desired
+
+
+def test_meters_say_what_they_have_counted(bridge: ProgrammableBridge) -> None:
+    """Nothing, when nothing came."""
+    if isinstance(bridge, FakeBridge):
+        bridge.counted = dict.fromkeys((7, 8), Metered(0, 0))
+    install(bridge, METERED)
+    assert bridge.metered() == dict.fromkeys((7, 8), Metered(0, 0))
+
+
 def test_a_change_takes_what_is_gone_and_replaces_what_changed(bridge: ProgrammableBridge) -> None:
     """One flow changes its actions, one its priority, the group goes."""
     install(bridge, SMALL)
@@ -93,6 +124,7 @@ def test_installing_again_is_no_change(bridge: ProgrammableBridge) -> None:
 
 
 REFUSED = {
+    "a meter that does not exist": f"{programs.OURS}, table=2, priority=7,ip actions=meter:99",
     "a group that does not exist": f"{programs.OURS}, table=2, priority=7,ip actions=group:99",
     "a jump backwards": f"{programs.OURS}, table=37, priority=7,ip actions=goto_table:2",
     "a field without its protocol": f"{programs.OURS}, table=2, priority=7,ip,tcp_dst=80 actions=drop",

@@ -17,10 +17,10 @@ from segments import ACK, GATEWAY, RST, SYN, TCP, UDP, VIP, Ipv4, Ipv6, checked_
 from lace_sdn.openflow.diff import diff
 from lace_sdn.openflow.flow import BridgeProgram, program
 from lace_sdn.openflow.wire import ConnectionFilter, TupleFilter
-from lace_sdn.pipeline.constants import DEFAULT_MTU
+from lace_sdn.pipeline.constants import DEFAULT_MTU, GATEWAY_PORT
 from lace_sdn.pipeline.fixed import Fixed
-from lace_sdn.pipeline.tables import PACKET_SIZE, REJECT, SIZE_GATE
-from lace_sdn.switch.contract import REFUSALS_A_SECOND
+from lace_sdn.pipeline.limits import TOLD_A_SECOND
+from lace_sdn.pipeline.tables import CONTROLLER_LIMIT, PACKET_SIZE, REJECT, SIZE_GATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,17 +36,29 @@ ELSEWHERE = f"{programs.OURS}, priority=60000,tcp,tp_dst=80 actions=CONTROLLER:1
 REFUSING = program(
     (
         *programs.flows(f"{programs.OURS}, priority=100 actions=goto_table:90").flows,
-        *(flow for flow in Fixed().flows() if flow.table == REJECT.number),
+        *(flow for flow in Fixed().flows() if flow.table in (REJECT.number, CONTROLLER_LIMIT.number)),
+    ),
+    (),
+    Fixed().meters(),
+)
+UNMETERED = program(
+    (
+        *programs.flows(f"{programs.OURS}, priority=100 actions=goto_table:90").flows,
+        *(flow for flow in REFUSING.flows if flow.table == REJECT.number),
     )
 )
+"""As a bridge is whose meters somebody took away, until it is read back."""
+MEASURING_TABLES = (PACKET_SIZE.number, SIZE_GATE.number, CONTROLLER_LIMIT.number)
 MEASURING = program(
     (
         *programs.flows(
             f"{programs.OURS}, priority=100 actions=goto_table:8",
             f"{programs.OURS}, table=10, priority=100 actions=output:2",
         ).flows,
-        *(flow for flow in Fixed().flows() if flow.table in (PACKET_SIZE.number, SIZE_GATE.number)),
-    )
+        *(flow for flow in Fixed().flows() if flow.table in MEASURING_TABLES),
+    ),
+    (),
+    Fixed().meters(),
 )
 SIZES = {4: (DEFAULT_MTU - 20, DEFAULT_MTU - 19), 6: (DEFAULT_MTU - 40, DEFAULT_MTU - 39)}
 """By IP version, octets behind the IP header: what just fits, and what does not."""
@@ -201,17 +213,26 @@ def test_packets_of_other_flows_are_not_answered(
     assert len(wires.sent(1)) == 1
 
 
-def test_so_many_are_refused_a_second_and_no_more(
-    bridge: HeldBridge, wires: Wires, holder: HolderProcess
-) -> None:
-    """The others are lost, and counted (unless the switch has lost them before)."""
+def test_so_many_are_refused_a_second_and_no_more(bridge: HeldBridge, wires: Wires) -> None:
+    """The switch drops the others, and counts them."""
     install(bridge, REFUSING)
     started = time.monotonic()
-    wires.receive(1, *[ether(Ipv4().around(TCP, tcp(SYN)))] * 3 * REFUSALS_A_SECOND)
-    wait_until(lambda: len(wires.sent(1)) >= REFUSALS_A_SECOND, "a second's worth of answers", BOUND_S)
-    wait_until(lambda: holder.ask("unanswered", bridge.datapath_id), "packets too many", BOUND_S)
+    wires.receive(1, *[ether(Ipv4().around(TCP, tcp(SYN)))] * 3 * TOLD_A_SECOND)
+    wait_until(lambda: len(wires.sent(1)) >= TOLD_A_SECOND, "a second's worth of answers", BOUND_S)
+    wait_until(lambda: bridge.metered()[GATEWAY_PORT].dropped > 0, "packets too many", BOUND_S)
     answers = len(wires.sent(1))
-    assert answers <= REFUSALS_A_SECOND * (1 + time.monotonic() - started)
+    assert answers <= TOLD_A_SECOND * (1 + time.monotonic() - started)
+
+
+def test_without_meters_one_port_still_takes_no_answer_from_another(
+    bridge: HeldBridge, wires: Wires, holder: HolderProcess
+) -> None:
+    """What one port sends too much of is not answered, and counted; another's only packet is."""
+    install(bridge, UNMETERED)
+    wires.receive(1, *[ether(Ipv4().around(TCP, tcp(SYN)))] * 3 * TOLD_A_SECOND)
+    wires.receive(2, ether(Ipv4().around(TCP, tcp(SYN))))
+    wires.answer(2)
+    assert holder.ask("unanswered", bridge.datapath_id) > 0
 
 
 @pytest.mark.parametrize("version", [4, 6])

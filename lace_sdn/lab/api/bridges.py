@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from lace_sdn.lab import LabError, links
 from lace_sdn.lab.switches import INTEGRATION_BRIDGE, Switch
 from lace_sdn.openflow.diff import diff
-from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, program
-from lace_sdn.openflow.text import parse_flow, parse_group
+from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, Meter, program
+from lace_sdn.openflow.text import parse_flow, parse_group, parse_meters
 from lace_sdn.pipeline.compiler import Cluster, NodeCompiler
 from lace_sdn.switch.contract import is_learned
 
@@ -35,11 +35,13 @@ def difference(lab: Lab, cluster: Cluster, node: str) -> str:
     delta = diff(found, meant)
     if delta.is_empty:
         return ""
-    changes: list[tuple[str, tuple[Flow | Group, ...]]]
+    changes: list[tuple[str, tuple[Flow | Group | Meter, ...]]]
     changes = [("lacks", delta.put_flows), ("has too many", delta.remove_flows)]
     changes += [
         ("has other groups than", delta.add_groups + delta.modify_groups),
         ("has too many", delta.remove_groups),
+        ("has other meters than", delta.add_meters + delta.modify_meters),
+        ("has too many", delta.remove_meters),
     ]
     said = [f"{verb} {len(which)}, such as {which[0]}" for verb, which in changes if which]
     return f'node "{node}" {"; ".join(said)}'
@@ -59,7 +61,8 @@ def _installed(switch: Switch) -> BridgeProgram:
     groups = [
         parse_group(line.strip()) for line in _ask(switch, "dump-groups").splitlines() if "group_id=" in line
     ]
-    return program((flow for flow in flows if not is_learned(flow.cookie)), groups)
+    meters = parse_meters(_ask(switch, "dump-meters"))
+    return program((flow for flow in flows if not is_learned(flow.cookie)), groups, meters)
 
 
 def _ports(switch: Switch) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from lace_sdn.openflow.actions import Ct, DecTtl, Goto, GroupAction, Learn, Resubmit
+from lace_sdn.openflow.actions import Ct, DecTtl, Goto, GroupAction, Learn, MeterAction, Resubmit
 from lace_sdn.openflow.fields import ETH_TYPE, EthType
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def defects(program: BridgeProgram, tables: Mapping[int, Iterable[int]]) -> tupl
     return (
         *_jumps(program, {number: frozenset(targets) for number, targets in tables.items()}),
         *_missing_groups(program),
+        *_missing_meters(program),
         *_overlaps(program.flows),
         *_hidden(program.flows),
         *_refused(program.flows),
@@ -120,6 +121,14 @@ def _missing_groups(program: BridgeProgram) -> Iterator[str]:
                     yield f"group {number} does not exist: {group}"
                 elif _are_alike(group, known[number]):
                     yield f"groups {group.id} and {number} behind it hash alike: most of its buckets are never chosen"
+
+
+def _missing_meters(program: BridgeProgram) -> Iterator[str]:
+    known = {meter.id for meter in program.meters}
+    for flow in program.flows:
+        for action in flow.actions:
+            if isinstance(action, MeterAction) and action.meter not in known:
+                yield f"meter {action.meter} does not exist: {flow}"
 
 
 def _are_alike(outer: Group, inner: Group) -> bool:

@@ -161,7 +161,12 @@ class Fabric:
         return Journey(tuple(deliveries), tuple(passages), tuple(to_controller))
 
     def _bridge(self, program: BridgeProgram) -> Bridge:
-        return Bridge(TableIndex(program.flows), {group.id: group for group in program.groups}, self.choose)
+        return Bridge(
+            TableIndex(program.flows),
+            {group.id: group for group in program.groups},
+            self.choose,
+            meters=frozenset(meter.id for meter in program.meters),
+        )
 
     def _arrival(self, sender: str, emission: Emission) -> tuple[str, int, Packet, dict[Field, int]] | None:
         """At the node that has the tunnel's destination, if any; the outer source is the sender's first address of its family.

@@ -16,6 +16,7 @@ from lace_sdn.openflow.actions import (
     GroupAction,
     InPort,
     Learn,
+    MeterAction,
     Move,
     Output,
     OutputTo,
@@ -69,12 +70,13 @@ class Emission(NamedTuple):
 
 @dataclass(frozen=True)
 class Bridge:
-    """What a packet meets. ``choose`` picks the bucket of a select group; ``learned``: flows that flows have made."""
+    """What a packet meets. ``choose`` picks the bucket of a select group; ``learned``: flows that flows have made; ``meters``: numbers."""
 
     flows: TableIndex
     groups: Mapping[int, Group]
     choose: Chooser
     learned: Mapping[FlowKey, Flow] = field(default_factory=dict)
+    meters: frozenset[int] = frozenset()
 
     def find(self, table: int, fields: Mapping[Field, int]) -> Flow | None:
         """The flow of ``table`` that a packet with these fields hits; None: table miss."""
@@ -187,6 +189,8 @@ def _forward(result: Run, state: _State, action: Action, depth: int) -> None:
             _learn(result, state, action)
         case GroupAction(number):
             _group(result, state, number, depth)
+        case MeterAction(number):
+            _meter(result, number)
         case Ct():
             _track(result, state, action, depth)
 
@@ -238,6 +242,12 @@ def _group(result: Run, state: _State, number: int, depth: int) -> None:
     if group.buckets:
         bucket = result.bridge.choose(group, repacked(state.packet, state.fields)[0])
         _actions(result, state.copy(), bucket.actions, depth + 1)
+
+
+def _meter(result: Run, number: int) -> None:
+    """Packets come one by one here: a meter has room for each."""
+    if number not in result.bridge.meters:
+        raise SimulationError(f"meter {number} does not exist: a switch refuses the flow")
 
 
 def _track(result: Run, state: _State, action: Ct, depth: int) -> None:

@@ -30,11 +30,22 @@ from lace_sdn.openflow.wire.messages import (
     group_modify,
     hello,
 )
+from lace_sdn.openflow.wire.metering import (
+    Metered,
+    meter_add,
+    meter_delete,
+    meter_dump_request,
+    meter_modify,
+    meter_stats_request,
+    read_meter_dump,
+    read_meter_stats,
+)
 from lace_sdn.openflow.wire.packets import PacketIn, packet_out, read_packet_in
 
 __all__ = [
     "ConnectionFilter",
     "Foreign",
+    "Metered",
     "PacketIn",
     "TupleFilter",
     "barrier",
@@ -56,8 +67,15 @@ __all__ = [
     "group_dump_request",
     "group_modify",
     "hello",
+    "meter_add",
+    "meter_delete",
+    "meter_dump_request",
+    "meter_modify",
+    "meter_stats_request",
     "packet_out",
     "read_flow_dump",
     "read_group_dump",
+    "read_meter_dump",
+    "read_meter_stats",
     "read_packet_in",
 ]

@@ -16,6 +16,7 @@ from lace_sdn.openflow.actions import (
     GroupAction,
     InPort,
     Learn,
+    MeterAction,
     Move,
     Nat,
     Output,
@@ -214,6 +215,7 @@ _DECODERS: Final[dict[int, Callable[[bytes], Action]]] = {
     code.DEC_TTL: lambda _: DecTtl(),
     code.SET_FIELD: _set_field,
     code.COPY_FIELD: _copy_field,
+    code.METER: lambda data: MeterAction(_WORD.unpack_from(data)[0]),
     code.EXPERIMENTER: _vendor,
 }
 _VENDOR_DECODERS: Final[dict[int, Callable[[bytes], Action]]] = {

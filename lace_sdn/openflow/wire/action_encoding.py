@@ -15,6 +15,7 @@ from lace_sdn.openflow.actions import (
     GroupAction,
     InPort,
     Learn,
+    MeterAction,
     Move,
     Nat,
     Output,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 VENDOR: Final = 0x2320
 NO_TABLE: Final = 0xFF
-OUTPUT, GROUP, DEC_TTL, SET_FIELD, COPY_FIELD, EXPERIMENTER = 0, 22, 24, 25, 28, 0xFFFF
+OUTPUT, GROUP, DEC_TTL, SET_FIELD, COPY_FIELD, METER, EXPERIMENTER = 0, 22, 24, 25, 28, 29, 0xFFFF
 RESUBMIT_TABLE, OUTPUT_REG, LEARN, STACK_PUSH, STACK_POP, CT, NAT, CT_CLEAR = 14, 15, 16, 27, 28, 35, 36, 43
 CHECK_PKT_LARGER: Final = 49
 GOTO_TABLE, APPLY_ACTIONS = 1, 4
@@ -197,6 +198,7 @@ ENCODERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     DecTtl: lambda _: _DEC_TTL,
     CheckPktLarger: _check_pkt_larger,
     GroupAction: lambda action: _GROUP.pack(GROUP, 8, action.group),
+    MeterAction: lambda action: _GROUP.pack(METER, 8, action.meter),
     Ct: _ct,
     CtClear: lambda _: _CT_CLEAR,
     Controller: lambda action: _OUTPUT.pack(OUTPUT, 16, Port.CONTROLLER, action.max_len),

@@ -145,7 +145,7 @@ def bundle_add(bundle_id: int, message: bytes) -> bytes:
 def bundle(delta: Delta, bundle_id: int, xids: Iterable[int]) -> bytes:
     """A whole ordered atomic bundle: open, groups, flows, flows gone, groups gone, commit.
 
-    ``xids`` gives one transaction id a message, in that order: ``len(delta) + 2``.
+    ``xids`` gives one transaction id a message, in that order: ``delta.bundled + 2``. Its meters are not in it.
     """
     ids = iter(xids)
     parts = [bundle_open(bundle_id, next(ids))]

@@ -1,0 +1,45 @@
+"""Promises about what one port gets of what all ports share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from scenario import scenarios
+
+from lace_sdn.openflow.actions import Controller, MeterAction, Resubmit
+from lace_sdn.pipeline import compile_node, offline_ports
+from lace_sdn.pipeline.constants import GATEWAY_PORT, REJECTED_OCTETS
+from lace_sdn.pipeline.limits import OTHER_PORTS, PortLimit, limit_of
+from lace_sdn.pipeline.tables import CONTROLLER_LIMIT
+
+if TYPE_CHECKING:
+    from scenario import Scenario
+
+
+@pytest.mark.parametrize("scenario", scenarios(), ids=str)
+def test_what_goes_to_the_controller_has_passed_a_meter_of_its_port(scenario: Scenario) -> None:
+    """On every node of the book; ports that have none of their own share one."""
+    state = scenario.built.state
+    for node in state.nodes:
+        ports = offline_ports(state, node.name)
+        program = compile_node(state, node.name, ports)
+        to_controller = [flow for flow in program.flows if Controller in map(type, flow.actions)]
+        assert {flow.actions[-2:] for flow in to_controller} == {
+            (Resubmit(CONTROLLER_LIMIT.number), Controller(REJECTED_OCTETS))
+        }
+        limits = [flow.actions for flow in program.flows if flow.table == CONTROLLER_LIMIT.number]
+        assert sorted(limits[:-1], key=str) == sorted(
+            ((MeterAction(each),) for each in ports.values()), key=str
+        )
+        assert limits[-1] == (MeterAction(GATEWAY_PORT),)
+        assert {meter.id for meter in program.meters} >= {*ports.values(), GATEWAY_PORT}
+
+
+def test_a_meter_says_whose_port_it_is_for() -> None:
+    """Those of nobody say nothing."""
+    assert limit_of(7) == PortLimit(
+        7, "100 packets a second that the controller answers (refused or too large)"
+    )
+    assert limit_of(0) is None
+    assert OTHER_PORTS
