@@ -372,7 +372,7 @@ def test_an_audit_of_a_node_port_finds_nothing_changed() -> None:
 
 
 def test_who_is_at_a_limit_is_told_at_the_audit(caplog: pytest.LogCaptureFixture) -> None:
-    """By the pod's name, and once."""
+    """By the pod's name, when it begins and when it is over."""
     loop, bridge = connected()
     loop.step(world("1"))
     bridge.counted = {1: Metered(5000, 4000), 28673: Metered(9, 0)}
@@ -380,6 +380,7 @@ def test_who_is_at_a_limit_is_told_at_the_audit(caplog: pytest.LogCaptureFixture
         loop.audit()
         loop.step(world("1"))
     told = [each.getMessage() for each in caplog.records if "limit" in each.getMessage()]
-    assert len(told) == 1
+    assert len(told) == 2
     assert "Pod ns/a is at its limit of 100 packets a second" in told[0]
     assert "4000 dropped" in told[0]
+    assert "Pod ns/a is below its limit" in told[1]

@@ -60,7 +60,11 @@ def test_a_pod_that_is_refused_all_the_time_delays_nobody_else_s_refusals(
     with flood(standing.pod_namespace(LOUD), NOTHING[LOUD], 10_000) as running:
         time.sleep(2)
         found = refused(standing.pod_namespace(QUIET), NOTHING[QUIET], 100, 0.05)
-        wait_for("a warning about the pod", lambda: f"Pod {LOUD} is at its limit" in control.log(standing).read_text(), 60)
+        wait_for(
+            "a warning about the pod",
+            lambda: f"Pod {LOUD} is at its limit" in control.log(standing).read_text(),
+            60,
+        )
     with capsys.disabled():
         rate = running.sent / running.seconds
         print(
