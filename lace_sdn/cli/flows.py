@@ -17,6 +17,7 @@ from rich.text import Text
 from lace_sdn.cli.flow_names import Named, NamedGroup, named, named_groups, objects, parse_dump
 from lace_sdn.cli.running_lab import LAB, running
 from lace_sdn.cli.source import EXISTING, known, ledger_of, silently_built
+from lace_sdn.lab import datapath
 from lace_sdn.pipeline.listing import table_heading
 from lace_sdn.pipeline.tables import TABLES
 
@@ -98,13 +99,14 @@ def _switch(options: dict[str, Any]) -> Switch:
             raise click.UsageError("--db needs -f DIR: the manifests name the flows")
         folder = Path(options["db"].removeprefix("unix:")).parent
         state = silently_built(options["source"], ledger_of(options["ledger"])).state
+        sctp = True  # nobody says what the datapath is; the kernel's takes all, and what is missing is not shown anyway
     else:
         lab, built = running(options["lab"])
+        sctp = not datapath.of(lab).is_userspace
         folder, state = lab.nodes / node, built.state
     if node not in state.node_by_name:
         raise click.ClickException(f"no Node {node}; there are: {', '.join(state.node_by_name) or 'none'}")
-    # Without a lab nobody says what the datapath is; the kernel's takes all, and what is missing is not shown anyway.
-    return Switch(folder / f"{options['bridge']}.mgmt", node, state, sctp=bool(options["db"]))
+    return Switch(folder / f"{options['bridge']}.mgmt", node, state, sctp=sctp)
 
 
 def _groups(switch: Switch, counted: tuple[Counted, ...], options: dict[str, Any]) -> list[NamedGroup]:

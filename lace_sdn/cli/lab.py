@@ -15,6 +15,7 @@ import click
 from lace_sdn.cli import lab_view
 from lace_sdn.lab import LabError, agent_client, cluster, control, desired, netns, pods, processes, reach
 from lace_sdn.lab.concern import FAULTS, in_words
+from lace_sdn.lab.datapath import Datapath
 from lace_sdn.lab.names import Lab
 from lace_sdn.lab.switches import Switch
 from lace_sdn.policy.ends import HOST_PREFIX
@@ -84,11 +85,17 @@ def lab() -> None:
     show_default=True,
     help="With --kubernetes: which API server.",
 )
+@click.option(
+    "--datapath",
+    type=click.Choice([each.value for each in Datapath]),
+    help="system: the kernel's; netdev: Open vSwitch's own. A new lab's is the kernel's where it has one.",
+)
 @_on_a_lab
-def up(its: Lab, source: Path, *, probe: bool, kubernetes: bool, kubeconfig: str) -> None:
+def up(its: Lab, source: Path, *, probe: bool, datapath: str | None, **server: Any) -> None:
     """Start a lab from manifests, or complete the one that is there; ends when every flow is confirmed."""
-    its_server = Path(kubeconfig).expanduser() if kubernetes else None
-    bring = functools.partial(cluster.up, kubeconfig=its_server)
+    its_server = Path(server["kubeconfig"]).expanduser() if server["kubernetes"] else None
+    on = Datapath(datapath) if datapath else None
+    bring = functools.partial(cluster.up, kubeconfig=its_server, on=on)
     built = _with_progress(bring, its, source)
     differences = _probe(its, built) if probe else 0
     lab_view.print_next_steps(its, source, built.state)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lace_sdn.cli.running_lab import LAB, running
 from lace_sdn.cli.source import EXISTING, known, ledger_of, silently_built
+from lace_sdn.lab import datapath
 from lace_sdn.pipeline.rehearsal import Stage
 from lace_sdn.pipeline.tables import TABLE_BY_NUMBER
 from lace_sdn.policy.ends import (
@@ -64,11 +65,11 @@ def command(**options: Any) -> None:
     lace-sdn why desk/pod-1 service/vault/api tcp/443 -f flows/service-only
     lace-sdn why host/web node/node1 tcp/30080 -f flows/nodeport-cluster
     """  # noqa: D301 - click wants the character itself
-    state = _state(options["manifests"], options["lab"])
+    state, sctp = _world(options["manifests"], options["lab"])
     connection = _connection(state, options)
-    is_lab = options["manifests"] is None  # its datapaths are userspace
-    answer = verdict(state, connection, sctp=not is_lab)
-    rehearsal = Stage.of(state, sctp=not is_lab).rehearse(connection)
+    is_lab = options["manifests"] is None
+    answer = verdict(state, connection, sctp=sctp)
+    rehearsal = Stage.of(state, sctp=sctp).rehearse(connection)
     if options["as_json"]:
         click.echo(json.dumps(_as_json(connection, answer, rehearsal), indent=2))
     else:
@@ -85,12 +86,14 @@ def command(**options: Any) -> None:
         raise SystemExit(DENIED)
 
 
-def _state(manifests: Path | None, lab: str | None) -> ClusterState:
+def _world(manifests: Path | None, lab: str | None) -> tuple[ClusterState, bool]:
+    """The objects, and whether SCTP is tracked by its ports: of a cluster that is not here nobody says, the kernel does."""
     if manifests is not None and lab is not None:
         raise click.UsageError("give -f DIR or --lab NAME, not both")
     if manifests is not None:
-        return silently_built(manifests, ledger_of(None)).state
-    return running(lab)[1].state
+        return silently_built(manifests, ledger_of(None)).state, True
+    its, built = running(lab)
+    return built.state, not datapath.of(its).is_userspace
 
 
 def _first_node(state: ClusterState, connection: Connection) -> str:

@@ -16,6 +16,7 @@ from lace_sdn.lab import (
     LabError,
     agent_client,
     control,
+    datapath,
     desired,
     hosts,
     neighbours,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lace_sdn.kube.build import Built
+    from lace_sdn.lab.datapath import Datapath
     from lace_sdn.lab.names import Lab
     from lace_sdn.lab.pods import Pod
     from lace_sdn.model.cluster import ClusterState
@@ -49,10 +51,12 @@ _STACK_TIMEOUT = 30.0
 _LOCK_TIMEOUT = 60.0
 
 
-def up(lab: Lab, source: Path, tell: Tell, kubeconfig: Path | None = None) -> Built:
+def up(
+    lab: Lab, source: Path, tell: Tell, kubeconfig: Path | None = None, on: Datapath | None = None
+) -> Built:
     """Make the lab, or complete or change the one that is there, until every flow is confirmed.
 
-    ``kubeconfig``: of the API server that is to have the objects of a new lab. Raises LabError for whatever an operator can
+    ``kubeconfig``: of the API server that is to have the objects of a new lab. ``on``: its datapath. Raises LabError for whatever an operator can
     put right; a next ``up`` or ``down`` goes on from there.
     """
     check_machine()
@@ -66,7 +70,8 @@ def up(lab: Lab, source: Path, tell: Tell, kubeconfig: Path | None = None) -> Bu
                     f"`lace-sdn lab down --name {lab.name}` removes it"
                 )
             access.remember(lab, kubeconfig)
-        return _brought(lab, scenario(source), tell)
+        with datapath.decided(lab, on):
+            return _brought(lab, scenario(source), tell)
 
 
 def apply(lab: Lab, source: Path, tell: Tell) -> Built:

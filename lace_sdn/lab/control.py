@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lace_sdn.lab import LabError, processes, switches
+from lace_sdn.lab import LabError, datapath, processes, switches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,7 +52,7 @@ def ensure(lab: Lab) -> None:
     arguments = [
         "--source", str(lab.manifests), "--state", str(lab.ledger), "--listen", str(lab.openflow),
         "--ovsdb-dir", str(lab.nodes), "--hosts", str(lab.nodes), "--status", str(lab.status),
-        "--datapath-type", "netdev", "--verbose",
+        "--datapath-type", datapath.of(lab).value, "--verbose",
     ]  # fmt: skip
     program = [sys.executable, "-c", "from lace_sdn.cli import main; main()", "controller"]
     processes.start(program + arguments, mark(lab), log(lab))

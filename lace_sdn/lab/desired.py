@@ -9,7 +9,7 @@ from lace_sdn.kube.build import Built, build
 from lace_sdn.kube.ledger_file import read_ledger
 from lace_sdn.kube.manifests import Manifests, keep_last_good, read
 from lace_sdn.kube.services import unsupported_protocols
-from lace_sdn.lab import LabError
+from lace_sdn.lab import LabError, datapath
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def live(lab: Lab) -> Built:
         raise LabError(
             f'there is no lab "{lab.name}"; `lace-sdn lab up -f FILE_OR_DIR --name {lab.name}` makes one'
         )
-    return _in_userspace(build(read(lab.manifests), _ledger(lab)))
+    return served(lab, build(read(lab.manifests), _ledger(lab)))
 
 
 def next_state(lab: Lab, source: Path) -> Built:
@@ -38,7 +38,7 @@ def next_state(lab: Lab, source: Path) -> Built:
     Raises LabError if the ledger is damaged.
     """
     before = read(lab.manifests) if lab.manifests.exists() else Manifests()
-    return _in_userspace(after_recreation(keep_last_good(before, read(source)), _ledger(lab)))
+    return served(lab, after_recreation(keep_last_good(before, read(source)), _ledger(lab)))
 
 
 def after_recreation(manifests: Manifests, ledger: Ledger) -> Built:
@@ -48,8 +48,10 @@ def after_recreation(manifests: Manifests, ledger: Ledger) -> Built:
     return build(manifests, ledger.without_pods(stale)) if stale else built
 
 
-def _in_userspace(built: Built) -> Built:
-    """With what a lab's datapath cannot serve."""
+def served(lab: Lab, built: Built) -> Built:
+    """With what the lab's datapath cannot serve."""
+    if not datapath.of(lab).is_userspace:
+        return built
     return replace(built, conditions=built.conditions + unsupported_protocols(built.state))
 
 

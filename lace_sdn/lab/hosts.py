@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lace_sdn.lab import links, netns, processes
+from lace_sdn.lab import datapath, links, netns, processes
 from lace_sdn.lab.concern import concerning
 from lace_sdn.lab.names import host_interface
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def ensure(lab: Lab, wire: Wire) -> None:
     """Bring every host up, or complete it; the underlay must be there. Raises LabError naming the host."""
-    macs = wire.macs
+    macs, is_userspace = wire.macs, datapath.of(lab).is_userspace
     for host, post in wire.hosts.items():
         namespace = lab.host_namespace(host)
         with concerning(f'host "{host}"'):
@@ -26,7 +26,7 @@ def ensure(lab: Lab, wire: Wire) -> None:
             links.ensure_uplink(
                 namespace, lab.underlay_namespace, host_interface(host), links.HOST_DEVICE, post.mac
             )
-            links.configure_host(namespace, post, macs)
+            links.configure_host(namespace, post, macs, is_userspace=is_userspace)
 
 
 def leaving(lab: Lab, staying: Iterable[str]) -> list[str]:

@@ -37,8 +37,6 @@ TUNNEL_OVERHEAD = 50
 POD_MTU = UNDERLAY_MTU - TUNNEL_OVERHEAD
 POD_DEVICE = "eth0"
 HOST_DEVICE = "eth0"
-NODE_UPLINK = "phy0"
-"""The node's end of its cable to the underlay, a port of its br-phy."""
 
 _BRIDGE = "underlay"
 _LAB = 77
@@ -83,10 +81,11 @@ def ensure_underlay(namespace: str) -> None:
         route.link("set", index=index_of(route, _BRIDGE), mtu=UNDERLAY_MTU, state="up")
 
 
-def ensure_uplink(
-    namespace: str, underlay: str, port: str, device: str = NODE_UPLINK, mac: str | None = None
-) -> None:
-    """A cable from ``device`` of a node or host to the underlay's bridge; ``port`` is its name there."""
+def ensure_uplink(namespace: str, underlay: str, port: str, device: str, mac: str | None) -> None:
+    """A cable from ``device`` of a node or host to the underlay's bridge; ``port`` is its name there.
+
+    ``mac``: of a device that has addresses. One without is a port of a switch, and the kernel says nothing there.
+    """
     with netns.netlink(underlay) as route:
         whole = bool(route.link_lookup(ifname=port))
     with netns.netlink(namespace) as route:
@@ -99,7 +98,7 @@ def ensure_uplink(
     with netns.netlink(underlay) as route:
         bridge = index_of(route, _BRIDGE)
         route.link("set", index=index_of(route, port), master=bridge, mtu=UNDERLAY_MTU, state="up")
-    if device == NODE_UPLINK:
+    if mac is None:
         silence(namespace, device)
     put_up(namespace, device, UNDERLAY_MTU)
 
@@ -181,7 +180,7 @@ def silence(namespace: str, port: str) -> None:
 
 
 def configure_node(namespace: str, device: str, post: Post, macs: Mapping[str, str], gateway: str) -> None:
-    """Give ``device`` exactly the addresses of ``post``: Open vSwitch takes its tunnels' routes from them.
+    """Give ``device`` exactly the MAC and addresses of ``post``: the tunnels' routes are taken from them.
 
     ``macs`` by address: of whomever it may meet there. ``gateway``: the device, if it is there, that leads to the pods.
     """
@@ -193,16 +192,21 @@ def configure_node(namespace: str, device: str, post: Post, macs: Mapping[str, s
     with netns.netlink(namespace) as route:
         index = index_of(route, device)
         _up(route, "lo")
+        ensure_mac(route, index, post.mac)
         route.link("set", index=index, mtu=UNDERLAY_MTU, state="up")
         set_addresses(route, index, post.addresses)
         _set_neighbours(route, index, post.neighbours)
         _correct_macs(route, index, macs)
 
 
-def configure_host(namespace: str, post: Post, macs: Mapping[str, str]) -> None:
-    """Exactly the addresses of ``post``, its neighbours on the wire, and its default routes; ``macs`` as for a node."""
+def configure_host(namespace: str, post: Post, macs: Mapping[str, str], *, is_userspace: bool) -> None:
+    """Exactly the addresses of ``post``, its neighbours on the wire, and its default routes; ``macs`` as for a node.
+
+    ``is_userspace``: the datapath of whom it talks to, which needs checksums made by the host.
+    """
     with netns.inside(namespace):
-        disable_transmit_checksum(HOST_DEVICE)
+        if is_userspace:
+            disable_transmit_checksum(HOST_DEVICE)
         set_device_options(HOST_DEVICE, with_ipv6=has_ipv6(post.addresses))
     with netns.netlink(namespace) as route:
         index = index_of(route, HOST_DEVICE)
@@ -220,10 +224,10 @@ def prepare_pod(namespace: str, addresses: Sequence[str]) -> None:
         pod_link.prepare(addresses)
 
 
-def configure_pod(namespace: str, mac: str, addresses: Sequence[str]) -> None:
+def configure_pod(namespace: str, mac: str, addresses: Sequence[str], *, is_userspace: bool) -> None:
     """As the CNI plugin does. Raises NetlinkError or OSError if the pod has no link."""
     with netns.netlink(namespace) as route, netns.inside(namespace):
-        link = pod_link.PodLink(POD_DEVICE, mac, tuple(addresses), POD_MTU, is_userspace=True)
+        link = pod_link.PodLink(POD_DEVICE, mac, tuple(addresses), POD_MTU, is_userspace)
         pod_link.configure(route, link)
 
 

@@ -48,6 +48,11 @@ class Lab:
         return self.run / "state.json"
 
     @property
+    def datapath(self) -> Path:
+        """What its switches forward by."""
+        return self.run / "datapath"
+
+    @property
     def kubeconfig(self) -> Path:
         """Of the API server that has the lab's objects; there is none where a folder has them."""
         return self.run / "kubeconfig"

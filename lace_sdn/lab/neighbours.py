@@ -10,9 +10,10 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
-from lace_sdn.lab import links
+from lace_sdn.lab import datapath, links
 from lace_sdn.lab.concern import concerning
-from lace_sdn.lab.switches import UNDERLAY_BRIDGE, Switch
+from lace_sdn.lab.datapath import UNDERLAY_BRIDGE
+from lace_sdn.lab.switches import Switch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +25,12 @@ _PATIENCE = 10.0
 
 
 def introduce(lab: Lab, addresses: Mapping[str, Sequence[str]]) -> None:
-    """Tell every node the others' MACs; ``addresses`` (with prefix length) by node. Raises LabError naming the node."""
+    """Tell every node the others' MACs; ``addresses`` (with prefix length) by node. Raises LabError naming the node.
+
+    The kernel's datapath keeps a packet while it asks.
+    """
+    if not datapath.of(lab).is_userspace:
+        return
     macs = {}
     for node in addresses:
         with concerning(f'node "{node}"'):

@@ -6,10 +6,9 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lace_sdn.lab import hosts, links, netns
+from lace_sdn.lab import datapath, hosts, links, netns
 from lace_sdn.lab.concern import concerning
 from lace_sdn.lab.probes import Hearing, Resident
-from lace_sdn.lab.switches import UNDERLAY_BRIDGE
 from lace_sdn.model.objects import Protocol
 from lace_sdn.pipeline.constants import GATEWAY_INTERFACE
 from lace_sdn.policy.ends import HOST_PREFIX, NODE_PREFIX, name_of, underlay_names
@@ -39,13 +38,12 @@ def residents(lab: Lab, state: ClusterState) -> list[Resident]:
 
 def there(lab: Lab, state: ClusterState, pods: Collection[str]) -> ClusterState:
     """Of ``state`` the places that are there: these ``pods``, and whichever hosts and nodes have their links."""
+    device = datapath.of(lab).underlay_device
     return replace(
         state,
         endpoints=tuple(endpoint for endpoint in state.endpoints if endpoint.id in pods),
         external_hosts=tuple(host for host in state.external_hosts if hosts.is_whole(lab, host.name)),
-        nodes=tuple(
-            node for node in state.nodes if UNDERLAY_BRIDGE in links.devices(lab.node_namespace(node.name))
-        ),
+        nodes=tuple(node for node in state.nodes if device in links.devices(lab.node_namespace(node.name))),
     )
 
 
@@ -94,7 +92,7 @@ def _node(lab: Lab, state: ClusterState, node: Node, more: Ports) -> Resident:
     namespace = lab.node_namespace(node.name)
     with concerning(f'node "{node.name}"'):
         gateway = {GATEWAY_INTERFACE} & links.devices(namespace)
-        devices = (UNDERLAY_BRIDGE, *gateway)
+        devices = (datapath.of(lab).underlay_device, *gateway)
         identity = (netns.identity(namespace), *(links.number(namespace, device) for device in devices))
     declared = {
         (port.protocol, port.number) for pod in state.host_pods if pod.node == node.name for port in pod.ports

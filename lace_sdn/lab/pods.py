@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from lace_sdn.lab import links, netns, processes, switches
+from lace_sdn.lab import datapath, links, netns, processes, switches
 from lace_sdn.lab.concern import concerning
 from lace_sdn.lab.files import write_whole
 from lace_sdn.lab.names import pod_interface
@@ -106,7 +106,7 @@ def restore(lab: Lab, pods: Iterable[Pod]) -> None:
         for pod in its:
             with concerning(f'pod "{pod.id}"'):
                 links.put_up(lab.node_namespace(node), pod_interface(pod.id), links.POD_MTU)
-                links.configure_pod(lab.pod_namespace(pod.id), pod.mac, pod.addresses)
+                _configure(lab, pod)
     ensure_ports(lab, pods)
 
 
@@ -131,7 +131,12 @@ def _make(lab: Lab, pod: Pod) -> None:
         netns.ensure(namespace)
         links.prepare_pod(namespace, pod.addresses)
         links.plug(cable)
-        links.configure_pod(namespace, pod.mac, pod.addresses)
+        _configure(lab, pod)
+
+
+def _configure(lab: Lab, pod: Pod) -> None:
+    is_userspace = datapath.of(lab).is_userspace
+    links.configure_pod(lab.pod_namespace(pod.id), pod.mac, pod.addresses, is_userspace=is_userspace)
 
 
 def _unmake(lab: Lab, pod: Pod) -> None:

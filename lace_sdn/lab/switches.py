@@ -1,4 +1,4 @@
-"""The Open vSwitch of each node: an ovsdb-server and an ovs-vswitchd of its own, and the bridge to the underlay.
+"""The Open vSwitch of each node: an ovsdb-server and an ovs-vswitchd of its own, and its way to the underlay.
 
 br-int is not made here: it is the controller's, who finds the node's database in the node's run directory.
 """
@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lace_sdn.lab import LabError, links, netns, processes
+from lace_sdn.lab import LabError, datapath, links, netns, processes
 from lace_sdn.lab.concern import concerning
+from lace_sdn.lab.datapath import NODE_UPLINK, UNDERLAY_BRIDGE
 from lace_sdn.lab.names import node_interface, pod_interface
 from lace_sdn.pipeline.constants import GATEWAY_INTERFACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lace_sdn.lab.datapath import Datapath
     from lace_sdn.lab.names import Lab
     from lace_sdn.lab.underlay import Wire
 
 INTEGRATION_BRIDGE = "br-int"
-UNDERLAY_BRIDGE = "br-phy"
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _PROGRAMS = (
     "ovsdb-tool",
@@ -60,6 +61,10 @@ class Switch:
     def database(self) -> Path:
         return self.folder / "db.sock"
 
+    @property
+    def datapath(self) -> Datapath:
+        return datapath.of(self.lab)
+
     def environment(self) -> dict[str, str]:
         """What points the programs of Open vSwitch at this switch."""
         names = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")
@@ -86,18 +91,21 @@ def check_programs() -> None:
 
 
 def ensure(switch: Switch, wire: Wire) -> None:
-    """Bring a node up, or complete one: namespace, uplink, daemons, br-phy with the node's place on the underlay."""
-    post = wire.nodes[switch.node]
+    """Bring a node up, or complete one: namespace, uplink, daemons, the node's place on the underlay."""
+    post, its = wire.nodes[switch.node], switch.datapath
     with concerning(f'node "{switch.node}"'):
         netns.ensure(switch.namespace)
-        links.quiet(switch.namespace, (UNDERLAY_BRIDGE, GATEWAY_INTERFACE))
+        links.quiet(switch.namespace, (its.underlay_device, GATEWAY_INTERFACE))
         switch.folder.mkdir(parents=True, exist_ok=True)
-        links.ensure_uplink(switch.namespace, switch.lab.underlay_namespace, node_interface(switch.node))
+        mac = None if its.is_userspace else post.mac
+        port = node_interface(switch.node)
+        links.ensure_uplink(switch.namespace, switch.lab.underlay_namespace, port, NODE_UPLINK, mac)
         if not switch.is_running():
             processes.stop(switch.folder)
             _start_daemons(switch)
-        _ensure_underlay_bridge(switch, post.mac)
-        links.configure_node(switch.namespace, UNDERLAY_BRIDGE, post, wire.macs, GATEWAY_INTERFACE)
+        if its.is_userspace:
+            _ensure_underlay_bridge(switch, post.mac)
+        links.configure_node(switch.namespace, its.underlay_device, post, wire.macs, GATEWAY_INTERFACE)
 
 
 def remove(switch: Switch) -> None:
@@ -110,8 +118,9 @@ def remove(switch: Switch) -> None:
 
 
 def has_integration_bridge(switch: Switch) -> bool:
-    """Whether the controller has made br-int, in the datapath of userspace."""
-    found = switch.vsctl("--bare", "--columns=name", "find", "Bridge", "datapath_type=netdev")
+    """Whether the controller has made br-int, in the lab's datapath."""
+    wanted = f"datapath_type={switch.datapath.value}"
+    found = switch.vsctl("--bare", "--columns=name", "find", "Bridge", wanted)
     return INTEGRATION_BRIDGE in found.split()
 
 
@@ -178,7 +187,7 @@ def _start_daemons(switch: Switch) -> None:
         "set", "Open_vSwitch", ".", f"external_ids:hostname={switch.node}",
         "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1",
     )  # fmt: skip
-    _daemon(switch, "ovs-vswitchd", "--disable-system", f"unix:{switch.database}")
+    _daemon(switch, "ovs-vswitchd", *switch.datapath.daemon_options, f"unix:{switch.database}")
 
 
 def _create_database(database: Path) -> None:
@@ -201,6 +210,6 @@ def _ensure_underlay_bridge(switch: Switch, mac: str) -> None:
         "--may-exist", "add-br", UNDERLAY_BRIDGE, "--",
         "set", "Bridge", UNDERLAY_BRIDGE, "datapath_type=netdev", "fail_mode=standalone",
         f'other_config:hwaddr="{mac}"', "--",
-        "--may-exist", "add-port", UNDERLAY_BRIDGE, links.NODE_UPLINK, "--",
+        "--may-exist", "add-port", UNDERLAY_BRIDGE, NODE_UPLINK, "--",
         "set", "Interface", UNDERLAY_BRIDGE, f"mtu_request={links.UNDERLAY_MTU}",
     )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from frames import Outer, encapsulate, encode
 
-from lace_sdn.lab import links, netns
+from lace_sdn.lab import datapath, links, netns
 from lace_sdn.openflow.fields import ICMPV6_TYPE, IpProto
 from lace_sdn.openflow.match import parse_mac
 from lace_sdn.openflow.simulator import Packet
@@ -138,7 +138,10 @@ def test_sources_from_outside_that_look_like_ours_reach_nobody(
     tokens: dict[bytes, str] = {}
     for host in ("stranger", "desk"):
         namespace = standing.host_namespace(host)
-        macs = (_mac(namespace, links.HOST_DEVICE), _mac(standing.node_namespace("node1"), "br-phy"))
+        macs = (
+            _mac(namespace, links.HOST_DEVICE),
+            _mac(standing.node_namespace("node1"), datapath.of(standing).underlay_device),
+        )
         for version in (4, 6):
             called = next(str(each) for each in target.addresses if each.version == version)
             spoofed = [
@@ -184,7 +187,7 @@ def test_tunnel_packets_from_who_is_no_node_reach_nobody(
     state = bring(standing, BOOK / "back-doors").state
     watching = watch(state)
     key = state.network_by_name["bank"].key
-    node_mac = _mac(standing.node_namespace("node1"), "br-phy")
+    node_mac = _mac(standing.node_namespace("node1"), datapath.of(standing).underlay_device)
     web = standing.host_namespace("web")
     by_host, by_pod, by_own_node = _token(), _token(), _token()
     outer = (_mac(web, links.HOST_DEVICE), node_mac, "203.0.113.10", "172.18.0.11")

@@ -17,6 +17,7 @@ import pytest
 from lace_sdn.lab import (
     agent_client,
     cluster,
+    datapath,
     hosts,
     links,
     netns,
@@ -151,7 +152,8 @@ def test_what_a_node_only_forwards_is_not_seen_by_it(
         "onlink",
     ]
     processes.run(by_node)
-    processes.run(netns.command(node, "sysctl", "-w", "net.ipv4.ip_forward=1", "net.ipv4.conf.br-phy.send_redirects=0", "net.ipv4.conf.all.send_redirects=0"))  # fmt: skip
+    uplink = datapath.of(standing).underlay_device
+    processes.run(netns.command(node, "sysctl", "-w", "net.ipv4.ip_forward=1", f"net.ipv4.conf.{uplink}.send_redirects=0", "net.ipv4.conf.all.send_redirects=0"))  # fmt: skip
     before = _forwarded(node)
     assert _seen(standing, Probe("host client", "198.51.100.7", protocol, port)) == [_by("host server")]
     assert _forwarded(node) > before
@@ -169,8 +171,9 @@ def test_hosts_come_change_and_go_and_others_are_not_touched(standing: Lab, brin
     node, client = standing.node_namespace("node1"), standing.host_namespace("client")
     before = netns.identity(client)
     bring_with(standing, PEERING, _with(CLIENT, SERVER))
-    assert "198.51.100.7 dev br-phy" in _routes(node)
-    assert "2001:db8:7::7 dev br-phy" in _routes(node)
+    uplink = datapath.of(standing).underlay_device
+    assert f"198.51.100.7 dev {uplink}" in _routes(node)
+    assert f"2001:db8:7::7 dev {uplink}" in _routes(node)
     moved = _host("server", "198.51.100.99")
     bring_with(standing, PEERING, _with(CLIENT, moved))
     for namespace in (node, client):
@@ -234,7 +237,7 @@ def test_the_link_to_the_pods_speaks_both_families_and_is_watched(lab: Lab, brin
     inside = netns.command(lab.node_namespace("node1"), "cat", option)
     assert processes.run(inside) == "0\n"
     (node,) = (its for its in places.residents(lab, built.state) if its.id == "node node1")
-    assert node.devices == ("br-phy", GATEWAY_INTERFACE)
+    assert node.devices == (datapath.of(lab).underlay_device, GATEWAY_INTERFACE)
 
 
 def test_a_node_hears_by_its_own_links_only(standing: Lab, bring_with: BringWith) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lace_sdn.lab import links, netns
+from lace_sdn.lab import datapath, links, netns
 
 if TYPE_CHECKING:
     from lace_sdn.lab.names import Lab
@@ -29,9 +29,9 @@ def test_a_cable_that_a_killed_command_left_down_is_put_up(lab: Lab) -> None:
     node, underlay = lab.node_namespace("node1"), lab.underlay_namespace
     links.ensure_underlay(underlay)
     netns.ensure(node)
-    links.ensure_uplink(node, underlay, "n-1")
-    _set_down(node, links.NODE_UPLINK)
+    links.ensure_uplink(node, underlay, "n-1", datapath.NODE_UPLINK, None)
+    _set_down(node, datapath.NODE_UPLINK)
     _set_down(underlay, "n-1")
-    links.ensure_uplink(node, underlay, "n-1")
-    assert _is_up(node, links.NODE_UPLINK)
+    links.ensure_uplink(node, underlay, "n-1", datapath.NODE_UPLINK, None)
+    assert _is_up(node, datapath.NODE_UPLINK)
     assert _is_up(underlay, "n-1")

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
-from lace_sdn.lab import LabError, links
+from lace_sdn.lab import LabError, datapath, links
 from lace_sdn.lab.switches import INTEGRATION_BRIDGE, Switch
 from lace_sdn.openflow.diff import diff
 from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, Meter, program
@@ -31,7 +31,8 @@ def difference(lab: Lab, cluster: Cluster, node: str) -> str:
     missing = {endpoint.id for endpoint in cluster.endpoints_of.get(node, ())} - ports.keys()
     if missing:
         return f'node "{node}": no port of {", ".join(sorted(missing)[:5])}'
-    meant = NodeCompiler(node, sctp=False, mtu=links.POD_MTU).compile(cluster, ports)
+    sctp = not datapath.of(lab).is_userspace
+    meant = NodeCompiler(node, sctp=sctp, mtu=links.POD_MTU).compile(cluster, ports)
     delta = diff(found, meant)
     if delta.is_empty:
         return ""

@@ -14,10 +14,10 @@ from lace_sdn.kube.backends import SERVICE_NAME_LABEL
 from lace_sdn.kube.build import build
 from lace_sdn.kube.manifests import Manifests, merged, read
 from lace_sdn.kube.observed import manifests_of, observe
-from lace_sdn.kube.services import unsupported_protocols
 from lace_sdn.lab import LabError, agent_client, hosts, neighbours, places, stacks, switches, underlay
 from lace_sdn.lab.api import access, applying, bridges, objects, parts
 from lace_sdn.lab.api.slices import MANAGER_LABEL, slices_of
+from lace_sdn.lab.desired import served
 from lace_sdn.lab.files import publish
 from lace_sdn.lab.nodes import make_wire, remove_nodes_but
 from lace_sdn.lab.switches import Switch
@@ -136,7 +136,7 @@ def observed(lab: Lab, api: Api) -> Built:
     outside = read(lab.manifests) if lab.manifests.exists() else Manifests()
     lab_only = Manifests(objects=tuple(outside.of_kind("ExternalHost")))
     built = observe(merged([manifests_of(found), lab_only]))
-    return replace(built, conditions=built.conditions + unsupported_protocols(built.state))
+    return served(lab, built)
 
 
 def take_away(lab: Lab, tell: Tell) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from lace_sdn.lab import LabError, control, links, netns, processes
+from lace_sdn.lab import LabError, control, datapath, links, netns, processes
 from lace_sdn.lab.api import access, sandboxes
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def ensure_node(lab: Lab, node: str) -> None:
         "controller", "--source", "kubernetes", "--node", node, "--kubeconfig", str(access.inside(lab)),
         "--listen", str(folder / "openflow.sock"), "--ovsdb", f"{node}=unix:{folder / 'db.sock'}",
         "--cni-socket", str(sandboxes.socket_of(lab, node)), "--hosts", str(lab.nodes),
-        "--datapath-type", "netdev", "--mtu", str(links.POD_MTU), "--serve", f"127.0.0.1:{SERVE_PORT}", "--verbose",
+        "--datapath-type", datapath.of(lab).value, "--mtu", str(links.POD_MTU),
+        "--serve", f"127.0.0.1:{SERVE_PORT}", "--verbose",
     ]  # fmt: skip
     _ensure(controller_mark(lab, node), netns.command(namespace, *_PROGRAM, *arguments))
 
