@@ -139,6 +139,8 @@ class Process:
             self._node.close()
         for watcher in watchers:
             watcher.kill()
+        if isinstance(self._reader, WorldReader):
+            self._reader.close()
         for database in self._databases.values():
             database.stop()
         for worker in self._workers.values():

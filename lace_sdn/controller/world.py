@@ -13,6 +13,7 @@ from lace_sdn.kube.last_good import LastGoodFile
 from lace_sdn.kube.ledger_file import read_ledger, write_ledger
 from lace_sdn.kube.manifests import Manifests
 from lace_sdn.kube.problems import Place, Problem
+from lace_sdn.kube.reading import Readings
 from lace_sdn.kube.services import unsupported_protocols
 from lace_sdn.kube.source import FolderSource
 from lace_sdn.pipeline.compiler import Cluster
@@ -71,7 +72,7 @@ class WorldReader:
         """``is_userspace``: the nodes' datapaths, which then cannot serve all protocols."""
         self._path = source
         self._last_good = LastGoodFile(state_file)
-        self._source = FolderSource(source, self._last_good.read() or Manifests())
+        self._source = FolderSource(source, Readings(), self._last_good.read() or Manifests())
         self._state_file = state_file
         self._is_userspace = is_userspace
         self._is_behind = False
@@ -86,6 +87,10 @@ class WorldReader:
     def has_news(self) -> bool:
         """Whether the folder changed since it was read, or while it was."""
         return self._source.poll() or self._is_behind
+
+    def close(self) -> None:
+        """End the processes that read."""
+        self._source.close()
 
     def read(self) -> World:
         """Read all again. Bad manifests are only reported, and what cannot be read or recorded now is ``pending``.
@@ -109,7 +114,8 @@ class WorldReader:
         unread = f"cannot be read: {failed}" if failed else ""
         pending = "; ".join(filter(None, (trouble, unread, self._last_good.trouble)))
         # Whoever waits for the name of these contents waits until all of them is in force.
-        return World(f"{name} in part" if trouble else name, built, Cluster.of(built.state), pending=pending)
+        is_part = bool(trouble) or self._source.is_behind
+        return World(f"{name} in part" if is_part else name, built, Cluster.of(built.state), pending=pending)
 
     def _recorded(self, manifests: Manifests) -> tuple[Built, str]:
         """What the manifests ask for, as far as the numbers in it are on disk; and why some are not, "" if all are.

@@ -24,6 +24,9 @@ _FEW_VALUES = 10_000
 _DEEPEST = 100
 """Collections in one another; libyaml's composer calls itself for each and would end the process at some 20,000."""
 
+_LONGEST_NUMBER = 64
+"""Characters; what is longer stays text."""
+
 _ITS_OWN_LIMIT = "maximum nesting depth"
 """Newer libyaml reads ahead and gives up by itself, far beyond ours."""
 
@@ -133,9 +136,11 @@ class _Unfolding:
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
+    # Numbers of base 60 take the square of their length to read.
+    is_long = len(node.value) > _LONGEST_NUMBER
     tag = node.tag.removeprefix(_TAG)
     try:
-        match tag:
+        match "str" if is_long and tag in ("int", "float") else tag:
             case "null":
                 return None
             case "bool":

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from lace_sdn.kube.entries import entry_of, manifest_in
 from lace_sdn.kube.ledger_file import replace_file
-from lace_sdn.kube.manifests import Identity, Manifest, Manifests
+from lace_sdn.kube.manifests import Manifest, Manifests
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -81,20 +81,7 @@ _UNKNOWN: Final = "what cannot be read now is unknown, and what it could narrow 
 
 
 def _to_json(manifests: Manifests) -> str:
-    entries = ",\n".join(
-        json.dumps(
-            {
-                "kind": each.identity.kind,
-                "namespace": each.identity.namespace,
-                "name": each.identity.name,
-                "file": each.file,
-                "lines": [[list(path), line] for path, line in each.lines.items()],
-                "data": each.data,
-            },
-            ensure_ascii=False,
-        )
-        for each in manifests.objects
-    )
+    entries = ",\n".join(map(entry_of, manifests.objects))
     return f'{{"format": {FORMAT}, "objects": [\n{entries}\n]}}\n'
 
 
@@ -102,10 +89,4 @@ def _from_json(text: str) -> Manifests:
     data = json.loads(text)
     if data["format"] != FORMAT:
         raise ValueError(f"format {data['format']!r}, expected {FORMAT}")
-    return Manifests(objects=tuple(map(_manifest, data["objects"])))
-
-
-def _manifest(entry: Mapping[str, Any]) -> Manifest:
-    identity = Identity(str(entry["kind"]), str(entry["namespace"]), str(entry["name"]))
-    lines = {tuple(path): int(line) for path, line in entry["lines"]}
-    return Manifest(identity, dict(entry["data"]), str(entry["file"]), lines)
+    return Manifests(objects=tuple(map(manifest_in, data["objects"])))

@@ -139,12 +139,12 @@ def read_file(file: pathlib.Path, name: str) -> Manifests:
     try:
         text = content_of(file).decode("utf-8-sig")
     except UnfitError as error:
-        return _unreadable(name, 0, str(error), "the file is left out")
+        return unreadable(name, 0, str(error), "the file is left out")
     except OSError as error:
-        found = _unreadable(name, 0, f"cannot be read: {error.strerror}", "the file is left out")
+        found = unreadable(name, 0, f"cannot be read: {error.strerror}", "the file is left out")
         return replace(found, failed=found.unreadable)
     except UnicodeDecodeError as error:
-        return _unreadable(name, 0, f"is not UTF-8 text (byte {error.start})", "the file is left out")
+        return unreadable(name, 0, f"is not UTF-8 text (byte {error.start})", "the file is left out")
     return parse(text.replace("\t", " ") if name.endswith(".json") else text, name)
 
 
@@ -155,11 +155,12 @@ def parse(text: str, name: str) -> Manifests:
         for document in documents(text):
             parts += [_from_document(item, name) for item in _items(document)]
     except NotYamlError as error:
-        parts.append(_unreadable(name, error.line, error.found, FILE_LEFT_OUT))
+        parts.append(unreadable(name, error.line, error.found, FILE_LEFT_OUT))
     return merged(parts)
 
 
-def _unreadable(name: str, line: int, found: str, consequence: str) -> Manifests:
+def unreadable(name: str, line: int, found: str, consequence: str) -> Manifests:
+    """A file, called ``name``, that is not read to its end; 0 for no ``line``."""
     problem = Problem(Place(name, line), "", "", found, "", consequence)
     return Manifests(problems=(problem,), unreadable=frozenset({name}))
 

@@ -6,6 +6,7 @@ too, and its defaults are filled in here.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -54,8 +55,16 @@ def _pattern(_validator: object, pattern: str, value: object, _schema: object) -
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
+def _unique(_validator: object, is_wanted: bool, value: object, _schema: object) -> Iterator[ValidationError]:
+    """By look-up: jsonschema compares mappings each with each."""
+    if is_wanted and isinstance(value, list):
+        texts = {json.dumps(each, sort_keys=True) for each in value}
+        if len(texts) < len(value):
+            yield ValidationError(f"{value!r} has an item twice")
+
+
 Validator: type[Draft202012Validator] = validators.extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator, {"pattern": _pattern}
+    Draft202012Validator, {"pattern": _pattern, "uniqueItems": _unique}
 )
 
 

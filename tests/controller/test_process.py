@@ -44,14 +44,14 @@ class Controller:
     def __init__(self, switch: DummySwitch, datapath_type: str, *options: str) -> None:
         self.switch = switch
         self._folder = switch.folder
-        self._source = switch.folder / "manifests"
-        self._source.mkdir()
+        self.source = switch.folder / "manifests"
+        self.source.mkdir()
         self._options = ("--datapath-type", datapath_type, *options)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         command = (
-            *(sys.executable, "-m", "lace_sdn.cli.patched_controller", "--source", self._source, "--verbose"),
+            *(sys.executable, "-m", "lace_sdn.cli.patched_controller", "--source", self.source, "--verbose"),
             *("--state", self._folder / "ledger", "--listen", self._folder / "openflow.sock"),
             *("--ovsdb", f"node1={self.switch.db}", "--status", self._folder / "status"),
             *self._options,
@@ -88,9 +88,9 @@ class Controller:
         """Replace the manifests by one rename and wait for the barrier behind them. Returns the seconds that it took."""
         fresh = self._folder / "fresh"
         fresh.write_text(text)
-        fresh.rename(self._source / "cluster.yaml")
+        fresh.rename(self.source / "cluster.yaml")
         started = time.monotonic()
-        wanted = generation(self._source)
+        wanted = generation(self.source)
         wait_until(
             lambda: self.status.get("generation") == wanted and self.node.get("programmed"), "flows", BOUND_S
         )
