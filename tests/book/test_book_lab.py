@@ -12,11 +12,30 @@ from lace_sdn.lab import cluster, reach
 from lace_sdn.lab.names import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from scenario import Scenario
 
+    from lace_sdn.policy.oracle import Connection
+
 pytestmark = pytest.mark.lab
+
+COLLIDING = frozenset(
+    {
+        "affinity",
+        "back-doors",
+        "dual-stack-service",
+        "hairpin",
+        "no-endpoints",
+        "no-identity",
+        "nodeport-cluster",
+        "nodeport-denied",
+        "nodeport-local",
+        "service-only-from-outside",
+        "service-overlapping-networks",
+    }
+)
+"""Where one client comes to one endpoint by several addresses, which from one source port still gets in its own way."""
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +49,20 @@ def lab() -> Iterator[Lab]:
 def test_real_packets_go_where_the_book_says(lab: Lab, scenario: Scenario) -> None:
     """Allowed: only the meant pod sees the packet, and its answer returns. Denied: nobody sees it."""
     built = cluster.up(lab, scenario.folder, lambda _step: None)
-    found = reach.measure(lab, built.state, scenario.expected)
-    wrong = {
+    assert _wrong(scenario, reach.measure(lab, built.state, scenario.expected)) == {}
+
+
+@pytest.mark.parametrize("scenario", [each for each in scenarios() if each.name not in COLLIDING], ids=str)
+def test_one_source_port_for_several_connections_at_once_gives_as_many(lab: Lab, scenario: Scenario) -> None:
+    """Every place connects to all others at the same time from one port, and each connection goes on while the others are there."""
+    built = cluster.up(lab, scenario.folder, lambda _step: None)
+    assert _wrong(scenario, reach.measure_from_one_port(lab, built.state, scenario.expected)) == {}
+
+
+def _wrong(scenario: Scenario, found: Mapping[Connection, reach.Finding]) -> dict[str, str]:
+    """What is not as the book says, in words."""
+    return {
         str(connection): f"{finding.found}, {finding.detail or 'no more is known'}"
         for connection, finding in found.items()
         if not reach.is_as_intended(scenario.expected[connection], finding)
     }
-    assert wrong == {}
