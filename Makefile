@@ -6,7 +6,7 @@ MANIFESTS ?= manifests/examples/quickstart.yaml
 QUIET := .ci/quiet
 PACKAGES := openvswitch-switch iproute2 nftables ethtool iputils-ping procps python3-venv shellcheck
 
-.PHONY: help lab lab-down test kernel-lab bench lint goldens docs kustomize-validate vagrant-validate clean deps venv ryu-venv
+.PHONY: help lab lab-down test kernel-lab attack bench lint goldens docs kustomize-validate vagrant-validate clean deps venv ryu-venv
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -23,6 +23,8 @@ test: deps venv ryu-venv  ## all checks: lint, types, import contracts, tests wi
 
 kernel-lab: deps venv  ## quickstart, the book and the lab's tests on the kernel datapath, in a virtual machine; TESTS=... only these
 	@.venv/bin/python -m kernel_lab $(if $(RUN),--run '$(RUN)') -- $(TESTS)
+attack: deps venv  ## forge, restart, kill, flood: what must not arrive, what got lost (ATTACK="--datapath system", "--event NAME", "--json FILE")
+	@.ci/isolated .venv/bin/python tests/attack $(ATTACK)
 
 bench: deps venv  ## measure codec, switch and compiler; growth and ratios, no time limits
 	@.ci/isolated .venv/bin/python -m bench
