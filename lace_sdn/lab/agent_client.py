@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from lace_sdn.lab.names import Lab
     from lace_sdn.lab.probes import Probe, Resident
 
-_START_TIMEOUT = 20.0
+_START_TIMEOUT = 120.0
+"""Seconds; one that has ended is known at once."""
 _LONGEST_ANSWER = 900.0
 """Seconds: 400 probes a second at worst, for a few hundred pods."""
 

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     Tell = Callable[[str], None]
     """Called with each step in words, when it begins."""
 
-_BRIDGE_TIMEOUT = 30.0
-_PROGRAM_TIMEOUT = 60.0
-_STACK_TIMEOUT = 30.0
+_BRIDGE_TIMEOUT = 120.0
+_PROGRAM_TIMEOUT = 180.0
+_STACK_TIMEOUT = 120.0
 _LOCK_TIMEOUT = 60.0
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lace_sdn.lab.names import Lab
 
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 """Seconds for one answer of ovs-vswitchd."""
 
 

@@ -18,6 +18,8 @@ from lace_sdn.lab import LabError
 
 _MARK = "LACE_SDN_LAB_MARK"
 _LOOKS = 20
+_GONE = 60.0
+"""Seconds that the kernel needs at most to end what it was told to, on a busy machine."""
 _STATE, _VSIZE = 3, 23
 """Numbers of fields of /proc/PID/stat (proc(5)); the state is the first one behind the name."""
 
@@ -55,7 +57,7 @@ def start(arguments: list[str], mark: Path, log: Path) -> None:
 def stop(mark: Path, grace: float = 5.0) -> None:
     """End all processes of ``mark``: politely, after ``grace`` seconds by force. Returns when they are gone."""
     _signal_all(mark, signal.SIGTERM, grace)
-    _signal_all(mark, signal.SIGKILL, grace)
+    _signal_all(mark, signal.SIGKILL, _GONE)
     left = find(mark)
     if left:
         raise LabError(

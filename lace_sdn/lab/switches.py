@@ -78,7 +78,7 @@ class Switch:
             netns.holds(self.namespace, pid) for pid, mark in found.items() if mark in daemons
         )
 
-    def vsctl(self, *arguments: str, timeout: int = 20) -> str:
+    def vsctl(self, *arguments: str, timeout: int = 60) -> str:
         """Raises LabError, also when the switch does not answer within ``timeout`` seconds."""
         return processes.run(["ovs-vsctl", f"--db=unix:{self.database}", f"--timeout={timeout}", *arguments])
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Bring = Callable[[Lab, Path], Built]
 
 BOOK = Path(__file__).parents[2] / "flows"
-PATIENCE = 5.0
+PATIENCE = 20.0
 ALL_PACKETS = 0x0300  # htons(ETH_P_ALL)
 _numbers = itertools.count(1)
 

@@ -24,7 +24,7 @@ POD = {4: "10.77.0.5", 6: "fd00:77::5"}
 SERVER = {4: "203.0.113.10", 6: "2001:db8:1::10"}
 NODE = {4: "172.18.0.11", 6: "fd00:172:18::11"}
 SERVER_PORT, CLIENT_PORT = 7777, 33333
-PATIENCE = 10.0
+PATIENCE = 20.0
 
 NODE_AND_WORLD = f"""
 apiVersion: v1

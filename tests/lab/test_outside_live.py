@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 BOOK = Path(__file__).parents[2] / "flows"
 BOUND_S = 30.0
-PATIENCE = 5.0
+PATIENCE = 20.0
 POD = {4: "10.230.0.2", 6: "fd00:230::2"}
 REMOTE_POD = {4: "10.230.1.2", 6: "fd00:230:0:1::2"}
 DESK = {4: "192.0.2.21", 6: "2001:db8:2::21"}

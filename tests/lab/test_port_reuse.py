@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 HAIRPIN = Path(__file__).parents[2] / "flows" / "hairpin"
-CLIENT, CLIENT_PORT, PATIENCE = "loop/alone", 40000, 10.0
+CLIENT, CLIENT_PORT, PATIENCE = "loop/alone", 40000, 20.0
 AT_ONCE = struct.pack("ii", 1, 0)
 """Linger of no time: the connection ends with a reset, so its port is free at once (socket(7))."""
 

@@ -34,13 +34,13 @@ BOOK = Path(__file__).parents[2] / "flows"
 Command = "Callable[..., subprocess.CompletedProcess[str]]"
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 REFUSED, SILENT = "refused", "silent"
-PATIENCE = 3.0
+PATIENCE = 20.0
 """Seconds for an answer or a refusal, which take milliseconds on an idle machine."""
 SILENCE = 1.5
 """Seconds without an answer that count as silence: a TCP client has sent twice by then."""
 BRIEF = 0.2
 """Seconds for an answer that may be lost: it was on its way when its connection was forgotten, or refusals are too many."""
-CHANGE = 5.0
+CHANGE = 20.0
 """Seconds from a confirmed change until every client has noticed it, at most."""
 
 
