@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attack_scene import NODE, POLICY, REVOCABLE, node3, policy
+from attack_scene import MORE, NODE, POLICY, REVOCABLE, network, node3, policy
 
 from lace_sdn.lab import control, netns, processes, stacks
 from lace_sdn.lab.files import write_whole
@@ -102,10 +102,11 @@ def host_agent_killed(stage: Stage) -> None:
 
 
 def policy_removed_while_state_cannot_be_written(stage: Stage) -> None:
-    """A file that something is mounted on cannot be replaced (rename(2): EBUSY)."""
+    """A file that something is mounted on cannot be replaced (rename(2): EBUSY). A Network without a key has it written."""
     ledger = str(stage.lab.ledger)
     subprocess.run(["mount", "--bind", ledger, ledger], check=True)
     try:
+        write_whole(stage.lab.manifests / MORE, network("more"))
         stage.remove_policy()
         time.sleep(3)
     finally:

@@ -34,6 +34,7 @@ ALWAYS = (("a", "srv"), ("b", "srv"), ("a", "internet"), ("internet", "srv"))
 REVOCABLE = ("c", "srv")
 POLICY = "revocable.yaml"
 NODE = "node3.yaml"
+MORE = "more.yaml"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,13 @@ def policy(source: str, destination: str) -> str:
     return yaml.safe_dump(
         _lace("NetworkRoutingPolicy", f"{source}-{destination}", srcSelector={"name": source}, destSelector={"name": destination})
     )  # fmt: skip
+
+
+def network(name: str) -> str:
+    """A Network of pods that asks for a key."""
+    return yaml.safe_dump(
+        _lace("Network", name, type="l3", ipv4Subnet={"prefix": "10.99.0.0/16", "hostLocalPrefixLength": 24})
+    )
 
 
 def node3() -> str:
