@@ -163,7 +163,7 @@ EVENTS: dict[str, Callable[[Stage], None]] = {
     "policy removed, state unwritable": policy_removed_while_state_cannot_be_written,
     "policy added again": policy_added,
 }
-SHORT = ("nothing happens", "policy removed", "policy added")
+SHORT = ("policy removed", "policy added")
 
 
 def _kill(mark: Path) -> None:
