@@ -23,7 +23,8 @@ test: deps venv ryu-venv  ## all checks: lint, types, import contracts, tests wi
 
 kernel-lab: deps venv  ## quickstart, the book and the lab's tests on the kernel datapath, in a virtual machine; TESTS=... only these
 	@.venv/bin/python -m kernel_lab $(if $(RUN),--run '$(RUN)') -- $(TESTS)
-attack: deps venv  ## forge, restart, kill, flood: what must not arrive, what got lost (ATTACK="--datapath system", "--event NAME", "--json FILE")
+
+attack: deps venv  ## forge, restart, kill, flood: what must not arrive, what got lost; ATTACK="--short", "--event NAME", "--json FILE"
 	@.ci/isolated .venv/bin/python tests/attack $(ATTACK)
 
 bench: deps venv  ## measure codec, switch and compiler; growth and ratios, no time limits
