@@ -157,7 +157,8 @@ def _executed(text: str) -> Iterator[SetField | Move]:
 
 
 def _learn(text: str) -> Learn:
-    numbers = {"table": 1, "idle_timeout": 0, "hard_timeout": 0, "priority": LEARNED_PRIORITY, "cookie": 0}
+    numbers = {"table": 1, "idle_timeout": 0, "hard_timeout": 0, "priority": LEARNED_PRIORITY}
+    numbers |= {"cookie": 0, "limit": 0}
     matches: list[Term | Slice] = []
     loads = []
     delete_learned = False

@@ -238,6 +238,7 @@ class Learn:
 
     ``matches``: a term of a whole field, or a slice that must be as in this packet. ``loads``: what the flow then loads, with
     the values of this packet's sources. ``delete_learned``: it goes with the last flow that learns with this table and cookie.
+    ``limit``: flows with this table and cookie at most, 0 for any number; what is known already is refreshed all the same.
     """
 
     table: int
@@ -248,6 +249,7 @@ class Learn:
     delete_learned: bool = False
     matches: tuple[Term | Slice, ...] = ()
     loads: tuple[Move, ...] = ()
+    limit: int = 0
 
     def __str__(self) -> str:
         parts = [f"table={self.table}"]
@@ -256,6 +258,7 @@ class Learn:
         parts += [f"priority={self.priority}"] if self.priority != LEARNED_PRIORITY else []
         parts += ["delete_learned"] if self.delete_learned else []
         parts += [f"cookie={self.cookie:#x}"] if self.cookie else []
+        parts += [f"limit={self.limit}"] if self.limit else []
         parts += map(_learned_match, self.matches)
         parts += [f"load:{each.source}->{each.target}" for each in self.loads]
         return f"learn({','.join(parts)})"

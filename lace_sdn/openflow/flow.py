@@ -68,8 +68,11 @@ FlowKey = tuple[int, int, "Match"]
 
 COOKIE_OWNER = 0x1ACE
 """The upper 16 bits of every cookie of ours; flows with others belong to somebody else and are left alone."""
-LEARNED_CATEGORY = 7
-"""The 8 bits below them, of flows that the switch learned by a flow of ours: no part of any program."""
+LEARNED_CATEGORY = 0x80
+"""The 8 bits below them, of flows that the switch learned by a flow of ours: no part of any program.
+
+No other category has the highest bit: a dump asks for ours without it, and the learned ones stay where they are.
+"""
 
 
 DEFAULT_PRIORITY = 0x8000

@@ -85,6 +85,7 @@ class Priority:
     NODE_PORT_OF_PODS = 240
     NODE_PORT_OF_OWN = 230
     NODE_PORT = 220
+    OF_OUTSIDE = 210
     DROP = 210
     RELATED = 205
     SHARED_REPLIES = 195

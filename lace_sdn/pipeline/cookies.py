@@ -37,6 +37,12 @@ def cookie(category: Category, object_id: int = 0, *, edition: int = 0) -> int:
     return COOKIE_OWNER << 48 | category << 40 | (edition ^ edition >> 8) % 256 << 32 | object_id
 
 
+def affinity_cookie(port_number: int, seconds: int, *, by_outside: bool) -> int:
+    """Of what is learned of the clients of a Service's port: another one for those outside, which are counted by themselves."""
+    edition = (seconds ^ seconds >> 8) % 128 | by_outside << 7
+    return cookie(Category.AFFINITY, port_number, edition=edition)
+
+
 def name_id(name: str) -> int:
     """32 bits of a name: the same everywhere and always. Two names may share them; ``describe`` then says both."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big")

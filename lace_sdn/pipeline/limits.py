@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TOLD_A_SECOND: Final = 100
 """Packets of one port that are answered by the controller: refused, or too large. So many may also come at once."""
+REMEMBERED_CLIENTS: Final = 4096
+"""Of a port of a Service with affinity: pods, and again as many addresses of the world outside. Others are served by a hash of theirs."""
 LAST_METER: Final = 0xFFFF
 """Meters of ours are 1..65535; others are somebody else's."""
 

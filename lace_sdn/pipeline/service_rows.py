@@ -19,8 +19,9 @@ from lace_sdn.openflow.flow import Bucket, Group
 from lace_sdn.openflow.match import Match, term
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import Priority
-from lace_sdn.pipeline.cookies import Category, cookie, name_id
+from lace_sdn.pipeline.cookies import Category, affinity_cookie, cookie, name_id
 from lace_sdn.pipeline.fixed import PARTIES
+from lace_sdn.pipeline.limits import REMEMBERED_CLIENTS
 from lace_sdn.pipeline.packet import PORTS, destination_is, family, is_of, port_is, source_is
 from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
@@ -222,20 +223,26 @@ class BalancedPort:
             Match(*self._ours),
             GroupAction(self.groups[0]),
         )
-        yield self._owner.flow(
-            tables.SERVICE_LEARN,
-            Priority.NORMAL + above,
-            Match(*self._ours),
-            self._learning(),
-            Goto(tables.ENDPOINT_DNAT.number),
-        )
+        for by_outside, priority, who in (
+            (False, Priority.NORMAL, ()),
+            (True, Priority.OF_OUTSIDE, (SOURCE_TYPE.equals(SourceType.GATEWAY),)),
+        ):
+            yield self._owner.flow(
+                tables.SERVICE_LEARN,
+                priority + above,
+                Match(*self._ours, *who),
+                self._learning(by_outside=by_outside),
+                Goto(tables.ENDPOINT_DNAT.number),
+            )
 
-    def _learning(self) -> Learn:
+    def _learning(self, *, by_outside: bool) -> Learn:
+        """Pods and the world outside have a limit each: sources outside can be forged, as many as one likes."""
         version = self.version
         return Learn(
             table=tables.AFFINITY.number,
             priority=Priority.NORMAL,
-            cookie=cookie(Category.AFFINITY, self.number, edition=self.affinity),
+            cookie=affinity_cookie(self.number, self.affinity, by_outside=by_outside),
+            limit=REMEMBERED_CLIENTS,
             idle_timeout=self.affinity,
             delete_learned=True,
             matches=(

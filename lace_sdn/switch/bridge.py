@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.openflow import wire
@@ -13,6 +14,8 @@ from lace_sdn.pipeline.tables import REJECT, SIZE_GATE
 from lace_sdn.switch import library
 from lace_sdn.switch.allowance import Allowances
 from lace_sdn.switch.contract import (
+    OTHERS,
+    OURS,
     BundleRefused,
     Installed,
     Refusal,
@@ -85,18 +88,22 @@ class Bridge:
 
     def dump(self) -> Installed:
         """What the bridge holds. Raises SwitchLost."""
-        xids = self._reserve(4)
+        xids = self._reserve(4 + len(OTHERS))
         requests = (
             wire.group_dump_request(xids[0]),
-            wire.flow_dump_request(xids[1]),
-            wire.meter_dump_request(xids[2]),
-            wire.barrier(xids[3]),
+            wire.meter_dump_request(xids[1]),
+            *(
+                wire.flow_dump_request(xid, *cookie)
+                for xid, cookie in zip(xids[2:-1], (OURS, *OTHERS), strict=True)
+            ),
+            wire.barrier(xids[-1]),
         )
         exchange = self._converse(requests, xids)
         if exchange.errors:
             raise self._give_up(f"it refused to be dumped: {exchange.errors[0][1]}")
-        groups, flows, meters = (exchange.parts.get(xid, []) for xid in xids[:3])
-        installed, self._unreadable = read_dump(RawDump(flows, groups, meters), _breathe)
+        groups, meters, flows, *others = (exchange.parts.get(xid, []) for xid in xids[:-1])
+        raw = RawDump(flows, list(chain.from_iterable(others)), groups, meters)
+        installed, self._unreadable = read_dump(raw, _breathe)
         return installed
 
     def metered(self) -> Mapping[int, wire.Metered]:

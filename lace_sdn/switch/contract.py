@@ -100,6 +100,12 @@ def is_ours(cookie: int) -> bool:
     return cookie >> 48 == COOKIE_OWNER
 
 
+OURS: Final = (COOKIE_OWNER << 48, 0xFFFF << 48 | LEARNED_CATEGORY << 40)
+"""Cookie and mask of all flows of ours that were not learned."""
+OTHERS: Final = tuple((~(COOKIE_OWNER << 48) & 1 << bit, 1 << bit) for bit in range(48, 64))
+"""Cookies and masks: a flow that is not ours has at least one of them."""
+
+
 def is_learned(cookie: int) -> bool:
     """Whether a flow with this cookie was learned by the switch, from a flow of Lace SDN."""
     return is_ours(cookie) and cookie >> 40 & 0xFF == LEARNED_CATEGORY

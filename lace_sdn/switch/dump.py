@@ -9,7 +9,7 @@ from lace_sdn.openflow import wire
 from lace_sdn.openflow.actions import GroupAction
 from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, Meter
 from lace_sdn.pipeline.limits import LAST_METER
-from lace_sdn.switch.contract import ForeignFlow, Installed, is_learned, is_ours
+from lace_sdn.switch.contract import ForeignFlow, Installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,9 +24,10 @@ _FLOWS_A_BREATH: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class RawDump:
-    """The multipart replies to the three requests, each with its header."""
+    """The multipart replies to the requests, each with its header. ``others``: flows of somebody else, once or more often."""
 
     flows: Sequence[bytes]
+    others: Sequence[bytes]
     groups: Sequence[bytes]
     meters: Sequence[bytes]
 
@@ -36,24 +37,28 @@ def read_dump(raw: RawDump, breathe: Breathe) -> tuple[Installed, tuple[wire.For
 
     The latter are of another version of this program. ``breathe`` is called between pieces of work of a few ms.
     """
+    ours, unreadable = _read_flows(raw.flows, breathe)
+    others, strange = _read_flows(raw.others, breathe)
+    others = list(dict.fromkeys(others))
+    described = (
+        *(ForeignFlow(each.table, each.priority, each.cookie, str(each)) for each in others),
+        *map(_describe, strange),
+    )
+    foreign = tuple(dict.fromkeys(described))
+    groups, foreign_groups = _read_groups(raw.groups, _targets_of(ours), _targets_of(others))
+    program = BridgeProgram(_ordered(ours, breathe), groups, _read_meters(raw.meters))
+    return Installed(program, foreign, foreign_groups), tuple(unreadable)
+
+
+def _read_flows(parts: Iterable[bytes], breathe: Breathe) -> tuple[list[Flow], list[wire.Foreign]]:
     flows: list[Flow] = []
     unreadable: list[wire.Foreign] = []
-    for part in raw.flows:
+    for part in parts:
         found, rest = wire.read_flow_dump(part[_MULTIPART_HEADER:])
         flows += found
         unreadable += rest
         breathe()
-    ours = [flow for flow in flows if is_ours(flow.cookie) and not is_learned(flow.cookie)]
-    others = [flow for flow in flows if not is_ours(flow.cookie)]
-    foreign = (
-        *(ForeignFlow(each.table, each.priority, each.cookie, str(each)) for each in others),
-        *(_describe(each) for each in unreadable if not is_ours(each.cookie)),
-    )
-    groups, foreign_groups = _read_groups(raw.groups, _targets_of(ours), _targets_of(others))
-    program = BridgeProgram(_ordered(ours, breathe), groups, _read_meters(raw.meters))
-    return Installed(program, foreign, foreign_groups), tuple(
-        each for each in unreadable if is_ours(each.cookie) and not is_learned(each.cookie)
-    )
+    return flows, unreadable
 
 
 def _describe(each: wire.Foreign) -> ForeignFlow:

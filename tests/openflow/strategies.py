@@ -251,6 +251,7 @@ def learns(draw: st.DrawFn, match: Match, usable: tuple[Field, ...]) -> Learn:
         delete_learned=draw(st.booleans()),
         matches=(*protocol, *named, *given, *copied),
         loads=tuple(draw(st.lists(moves((*REG, ETH_SRC), (*REG, METADATA)), max_size=2))),
+        limit=draw(st.sampled_from((0, 1, 4096, 0xFFFFFFFF))),
     )
 
 

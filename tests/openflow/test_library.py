@@ -74,7 +74,7 @@ def learned() -> Any:
         ],
         idle_timeout=600,
         priority=200,
-        cookie=0x1ACE070000000007,
+        cookie=0x1ACE800000000007,
         flags=2,
     )
 
@@ -208,7 +208,7 @@ FLOWS: list[tuple[str, Callable[[], bytes]]] = [
         ),
     ),
     (
-        "table=3, priority=10,ip actions=learn(table=106,idle_timeout=600,priority=200,delete_learned,cookie=0x1ace070000000007,eth_type=0x800,NXM_NX_REG1[],NXM_OF_IP_SRC[],load:NXM_NX_REG4[]->NXM_NX_REG4[])",
+        "table=3, priority=10,ip actions=learn(table=106,idle_timeout=600,priority=200,delete_learned,cookie=0x1ace800000000007,eth_type=0x800,NXM_NX_REG1[],NXM_OF_IP_SRC[],load:NXM_NX_REG4[]->NXM_NX_REG4[])",
         lambda: added(3, 10, {"eth_type": 0x800}, [learned()]),
     ),
 ]

@@ -193,7 +193,7 @@ def test_a_flow_of_somebody_else_is_kept_apart_and_can_be_removed(bridge: Bridge
 FOREIGN_LEARNING = (
     "learn(table=5,fin_idle_timeout=3,NXM_NX_REG1[])",
     "learn(table=5,send_flow_rem,NXM_NX_REG1[])",
-    "learn(table=5,limit=3,NXM_NX_REG1[])",
+    "learn(table=5,limit=3,result_dst=NXM_NX_REG2[0],NXM_NX_REG1[])",
     "learn(table=5,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[])",
     "learn(table=5,reg1[0..3]=0x5)",
     "learn(table=5,NXM_NX_REG1[],load:0x5->NXM_NX_REG2[])",

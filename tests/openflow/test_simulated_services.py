@@ -53,7 +53,7 @@ LEARNING = of_flows(
     "table=0, priority=1,ip actions=resubmit(,5),goto_table:1",
     "table=1, priority=2,ip,reg4=0x3 actions=output:3",
     "table=1, priority=1,ip actions=set_field:0x3->reg4,goto_table:2",
-    "table=2, priority=1,ip actions=learn(table=5,priority=200,idle_timeout=600,delete_learned,cookie=0x1ace070000000007,"
+    "table=2, priority=1,ip actions=learn(table=5,priority=200,idle_timeout=600,delete_learned,cookie=0x1ace800000000007,"
     "eth_type=0x800,NXM_OF_IP_SRC[],load:NXM_NX_REG4[]->NXM_NX_REG4[]),output:2",
 )
 

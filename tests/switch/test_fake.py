@@ -72,12 +72,12 @@ def test_a_foreign_flow_is_reported_and_not_replaced() -> None:
 
 def test_what_was_learned_is_neither_ours_nor_foreign() -> None:
     """And nothing replaces it."""
-    learned = programs.flows("cookie=0x1ace070000000001, table=106, priority=200,ip actions=drop").flows
+    learned = programs.flows("cookie=0x1ace800000000001, table=106, priority=200,ip actions=drop").flows
     bridge = FakeBridge(0xA, TABLE_BY_NUMBER, learned)
     found = bridge.dump()
     assert (found.program, found.foreign_flows) == (EMPTY, ())
     with pytest.raises(BundleRefused, match="foreign"):
-        bridge.commit(diff(EMPTY, programs.flows(str(learned[0]).replace("1ace07", "1ace01"))))
+        bridge.commit(diff(EMPTY, programs.flows(str(learned[0]).replace("1ace80", "1ace01"))))
 
 
 def test_what_was_to_be_forgotten_is_known(bridge: FakeBridge) -> None:

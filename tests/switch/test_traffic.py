@@ -12,15 +12,19 @@ from dummy import wait_until
 from dummy_fabric import Control
 from frames import read_pcap
 from holding import BOUND_S
+from openflow_client import OpenFlowClient
 from segments import ACK, GATEWAY, RST, SYN, TCP, UDP, VIP, Ipv4, Ipv6, checked_udp, ether, read, tcp, udp
 
+from lace_sdn.openflow import wire
 from lace_sdn.openflow.diff import diff
 from lace_sdn.openflow.flow import BridgeProgram, program
 from lace_sdn.openflow.wire import ConnectionFilter, TupleFilter
+from lace_sdn.openflow.wire.dumps import FLOW_DESC
 from lace_sdn.pipeline.constants import DEFAULT_MTU, GATEWAY_PORT
 from lace_sdn.pipeline.fixed import Fixed
 from lace_sdn.pipeline.limits import TOLD_A_SECOND
 from lace_sdn.pipeline.tables import CONTROLLER_LIMIT, PACKET_SIZE, REJECT, SIZE_GATE
+from lace_sdn.switch.contract import OTHERS, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,9 +86,24 @@ TRANSLATING = programs.flows(
 LEARNING = programs.flows(
     f"{programs.OURS}, priority=100,ip,in_port=1 actions=set_field:0x7->reg8,goto_table:24",
     "cookie=0x1ace060000000007, table=24, priority=200,ip,reg8=0x7 "
-    "actions=learn(table=106,idle_timeout=600,priority=200,delete_learned,cookie=0x1ace070000000007,"
+    "actions=learn(table=106,idle_timeout=600,priority=200,delete_learned,cookie=0x1ace800000000007,"
     "eth_type=0x800,NXM_NX_REG1[],NXM_NX_REG8[],NXM_OF_IP_SRC[],load:NXM_NX_REG4[]->NXM_NX_REG4[]),goto_table:25",
 )
+
+
+_LEARNS = (
+    "learn(table=106,idle_timeout=600,priority=200,delete_learned,cookie=0x1ace800000000007,limit=3,"
+    "eth_type=0x800,NXM_OF_IP_SRC[],load:NXM_NX_REG4[]->NXM_NX_REG4[])"
+)
+LIMITED_LEARNING = programs.flows(
+    f"{programs.OURS}, priority=100,ip,in_port=1 actions=goto_table:24",
+    f"{programs.OURS}, priority=100,ip,in_port=2 actions=goto_table:24",
+    f"cookie=0x1ace060000000007, table=24, priority=210,ip,in_port=1 actions={_LEARNS},goto_table:25",
+    "cookie=0x1ace060000000007, table=24, priority=200,ip "
+    f"actions={_LEARNS.replace('800000000007', '808000000007')},goto_table:25",
+    f"{programs.OURS}, table=25, priority=1 actions=IN_PORT",
+)
+"""What comes in by port 1 is counted apart from the rest, as clients outside are from pods."""
 
 
 class Wires:
@@ -285,6 +304,22 @@ def test_what_a_bridge_learned_is_no_part_of_its_program(
     assert learned(openvswitch, bridge) == 1
     install(bridge, BridgeProgram())
     assert learned(openvswitch, bridge) == 0
+
+
+def test_forged_clients_of_one_side_take_no_place_of_the_other_s_and_none_is_sent_with_a_dump(
+    openvswitch: DummySwitch, bridge: HeldBridge, wires: Wires
+) -> None:
+    """Who is not remembered is served all the same."""
+    install(bridge, LIMITED_LEARNING)
+    wires.receive(1, *(ether(Ipv4(source=f"10.0.9.{last}").around(UDP, udp(b"x"))) for last in range(1, 9)))
+    wires.receive(2, ether(Ipv4(source="10.0.8.1").around(UDP, udp(b"x"))))
+    wait_until(lambda: len(wires.sent(2)) == 1, "the other side's packet", BOUND_S)
+    wait_until(lambda: len(wires.sent(1)) == 8, "all packets", BOUND_S)
+    assert learned(openvswitch, bridge) == 3 + 1
+    with OpenFlowClient(openvswitch.management_socket(bridge.name)) as client:
+        sent = b"".join(client.ask(wire.flow_dump_request(7, *which)) for which in (OURS, *OTHERS))
+    assert {flow.table for flow in wire.decode_flow_dump(wire.bodies(sent, FLOW_DESC))} == {0, 24, 25}
+    assert bridge.dump().program == LIMITED_LEARNING
 
 
 def learned(switch: DummySwitch, bridge: HeldBridge) -> int:

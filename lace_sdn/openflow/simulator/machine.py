@@ -221,7 +221,10 @@ def _learn(result: Run, state: _State, action: Learn) -> None:
         for each in action.loads
     )
     flow = Flow(action.table, action.priority, Match(*terms), loads, action.cookie)
-    result.learned[flow.key] = flow
+    known = {**result.bridge.learned, **result.learned}
+    alike = (each for each in known.values() if (each.table, each.cookie) == (flow.table, flow.cookie))
+    if flow.key in known or not action.limit or sum(1 for _ in alike) < action.limit:
+        result.learned[flow.key] = flow
 
 
 def _decrement_ttl(state: _State) -> bool:

@@ -165,13 +165,12 @@ def _nat(data: bytes) -> Nat:
     return Nat(flags == 1, address, int.from_bytes(data[end : end + 2], "big") if present & 0x10 else None)
 
 
-def _learn(data: bytes) -> Learn:
+def _learn(data: bytes, limit: int = 0, start: int = code.LEARN_SIZE) -> Learn:
     idle, hard, priority, cookie, flags, table, fin_idle, fin_hard = _LEARN.unpack_from(data)
     if flags & ~code.DELETE_LEARNED or fin_idle or fin_hard:
         raise Unreadable("learn with flags or timeouts that are not known")
     matches: list[Term | Slice] = []
     loads: list[Move] = []
-    start = code.LEARN_SIZE
     while start + 2 <= len(data) and (head := int.from_bytes(data[start : start + 2], "big")):
         start, source, target = _learned(data, start + 2, head)
         if head & code.LEARN_LOAD:
@@ -186,7 +185,13 @@ def _learn(data: bytes) -> Learn:
             matches.append(target)
         else:
             raise Unreadable("learn with a match on another field than the one it is copied from")
-    return Learn(table, priority, cookie, idle, hard, bool(flags), tuple(matches), tuple(loads))
+    parts = (tuple(matches), tuple(loads))
+    return Learn(table, priority, cookie, idle, hard, bool(flags), *parts, limit)
+
+
+def _learn_limited(data: bytes) -> Learn:
+    (limit,) = code.LEARN_LIMIT.unpack_from(data, code.LEARN_SIZE)
+    return _learn(data, limit, code.LEARN_SIZE + code.LEARN_LIMIT.size)
 
 
 def _learned(data: bytes, start: int, head: int) -> tuple[int, Slice | int, Slice]:
@@ -227,6 +232,7 @@ _VENDOR_DECODERS: Final[dict[int, Callable[[bytes], Action]]] = {
     code.CT: _ct,
     code.CT_CLEAR: lambda _: CtClear(),
     code.LEARN: _learn,
+    code.LEARN_LIMITED: _learn_limited,
 }
 
 

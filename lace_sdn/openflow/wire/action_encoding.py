@@ -38,6 +38,7 @@ VENDOR: Final = 0x2320
 NO_TABLE: Final = 0xFF
 OUTPUT, GROUP, DEC_TTL, SET_FIELD, COPY_FIELD, METER, EXPERIMENTER = 0, 22, 24, 25, 28, 29, 0xFFFF
 RESUBMIT_TABLE, OUTPUT_REG, LEARN, STACK_PUSH, STACK_POP, CT, NAT, CT_CLEAR = 14, 15, 16, 27, 28, 35, 36, 43
+LEARN_LIMITED: Final = 45
 CHECK_PKT_LARGER: Final = 49
 GOTO_TABLE, APPLY_ACTIONS = 1, 4
 RESUBMIT_IN_PORT: Final = 0xFFF8
@@ -56,6 +57,8 @@ _NAT: Final = struct.Struct("!HHIH2xHH")
 _CT_CLEAR: Final = struct.pack("!HHIH6x", EXPERIMENTER, 16, VENDOR, CT_CLEAR)
 _LEARN: Final = struct.Struct("!HHIHHHHQHB5x")
 LEARN_SIZE: Final = _LEARN.size
+LEARN_LIMIT: Final = struct.Struct("!I4x")
+"""Behind a learn action's head, where it has a limit (nx_action_learn2); the result goes nowhere."""
 DELETE_LEARNED: Final = 2
 LEARN_IMMEDIATE, LEARN_LOAD, LEARN_BITS = 1 << 13, 1 << 11, 0x7FF
 """Of the header of a learn action's part: a value stands in it; it is a load, not a match; how many bits."""
@@ -154,6 +157,8 @@ def _learn(action: Learn) -> bytes:
         parts += (
             (LEARN_LOAD | load.source.width).to_bytes(2, "big") + _place(load.source) + _place(load.target)
         )
+    if action.limit:
+        parts = LEARN_LIMIT.pack(action.limit) + parts
     size = LEARN_SIZE + len(parts)
     padding = PADDING[size & 7]
     flags = DELETE_LEARNED if action.delete_learned else 0
@@ -162,7 +167,7 @@ def _learn(action: Learn) -> bytes:
             EXPERIMENTER,
             size + len(padding),
             VENDOR,
-            LEARN,
+            LEARN_LIMITED if action.limit else LEARN,
             action.idle_timeout,
             action.hard_timeout,
             action.priority,

@@ -26,7 +26,7 @@ _SELECT: Final = 1
 _WEIGHT, _EXPERIMENTER = 0, 0xFFFF
 
 _MULTIPART: Final = struct.Struct("!BBHIHH4x")
-_FLOW_REQUEST: Final = struct.Struct("!B3xII4x16xHH4x")
+_FLOW_REQUEST: Final = struct.Struct("!B3xII4xQQHH4x")
 _GROUP_REQUEST: Final = struct.Struct("!I4x")
 # ofp_flow_desc up to the fields of the match: length, table, priority, (timeouts, flags, importance), cookie, match.
 _FLOW: Final = struct.Struct("!H2xBxH8xQ2xH")
@@ -54,9 +54,9 @@ class Foreign:
         return self.raw[_FLOW.size : 24 + _FLOW.unpack_from(self.raw)[4]]
 
 
-def flow_dump_request(xid: int) -> bytes:
-    """Asks for all flows of all tables."""
-    body = _FLOW_REQUEST.pack(_ALL_TABLES, Port.ANY, Port.ANY, 1, 4)
+def flow_dump_request(xid: int, cookie: int = 0, mask: int = 0) -> bytes:
+    """Asks for the flows of all tables whose cookies have these bits."""
+    body = _FLOW_REQUEST.pack(_ALL_TABLES, Port.ANY, Port.ANY, cookie, mask, 1, 4)
     return _MULTIPART.pack(6, MULTIPART_REQUEST, 16 + len(body), xid, FLOW_DESC, 0) + body
 
 
