@@ -1,11 +1,13 @@
 """``python -m kernel_lab [TEST...]``: runs tests on the kernel datapath, in a machine that ends with the command.
 
-TEST is what pytest takes, as tests/lab/test_mtu.py, or ``quickstart``. Without any: quickstart, the book and the lab's tests.
+TEST is what pytest takes, as tests/lab/test_mtu.py, or ``quickstart``; ``short`` alone: quickstart, ports used again, policies
+revoked, two scenarios. Without any: quickstart, the book and the lab's tests.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import subprocess
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 QUICKSTART = "lace-sdn lab up --probe --name quick -f manifests/examples/quickstart.yaml && lace-sdn lab down --name quick"
-PYTEST = "python -m pytest -v -p no:cacheprovider --durations=10"
+PYTEST = "python -m pytest -v --color=no -p no:cacheprovider --durations=10"
 EVERYTHING = ("quickstart", "tests", "-m", "lab")
+BOOK = "tests/book/test_book_lab.py::test_real_packets_go_where_the_book_says"
+SHORT = (
+    "quickstart", "tests/lab/test_port_reuse.py", "tests/lab/test_revocation.py",
+    f"{BOOK}[one-way-peering]", f"{BOOK}[nodeport-cluster]",
+)  # fmt: skip
 
 
 def main() -> int:
@@ -41,8 +48,11 @@ def main() -> int:
     )
     options = parser.parse_args()
     tests = options.tests[options.tests[:1] == ["--"] :]
-    command = options.run or command_for(tests or EVERYTHING)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command = options.run or command_for(SHORT if tests == ["short"] else tests or EVERYTHING)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    if os.geteuid() != 0:
+        parser.error("it makes a root file system, and the machine's namespaces: run it as root")
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="kernel-lab-") as share:
@@ -76,13 +86,13 @@ def prepare(share: Path, command: str) -> None:
     (share / "command").write_text(f"{command}\n")
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]
     names = subprocess.run(listing, cwd=REPOSITORY, capture_output=True, check=True).stdout
-    present = b"\0".join(
-        name
-        for name in names.split(b"\0")
-        if name and (REPOSITORY / name.decode()).is_symlink() | (REPOSITORY / name.decode()).exists()
-    )
+    present = [
+        name for name in names.split(b"\0") if name and os.path.lexists(REPOSITORY / os.fsdecode(name))
+    ]
     archive = ["tar", "--create", "--null", "--files-from=-", "--file=-"]
-    packed = subprocess.run(archive, cwd=REPOSITORY, input=present, capture_output=True, check=True).stdout
+    packed = subprocess.run(
+        archive, cwd=REPOSITORY, input=b"\0".join(present), capture_output=True, check=True
+    ).stdout
     subprocess.run(["tar", "--extract", "--file=-"], cwd=share / "repository", input=packed, check=True)
 
 

@@ -54,6 +54,9 @@ _UML_MODULES = (
 _INITRD_MODULES = ("virtio_pci", "virtio_blk", "ext4", "9pnet_virtio", "9p")
 
 
+_MONTH = 30 * 86400
+
+
 class BuildError(Exception):
     """A part cannot be made here; says which, and where the output is."""
 
@@ -81,7 +84,7 @@ class Part:
 
     def _build(self) -> None:
         for old in CACHE.glob(f"{self.name}-*/"):
-            _remove_unless_used(old)
+            _remove_if_forgotten(old)
         draft, log, began = self.folder.with_suffix(".draft"), CACHE / f"{self.name}.log", time.monotonic()
         shutil.rmtree(draft, ignore_errors=True)
         log.write_text("")
@@ -100,14 +103,17 @@ class Part:
 
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """While a machine runs from a part, nobody removes it."""
+    """While a machine runs from a part, and a month longer, nobody removes it."""
     with folder.with_suffix(".used").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
 
 
-def _remove_unless_used(folder: Path) -> None:
+def _remove_if_forgotten(folder: Path) -> None:
+    """Other work trees may need other forms of a part."""
     used = folder.with_suffix(".used")
+    if used.exists() and time.time() - used.stat().st_mtime < _MONTH:
+        return
     with used.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,6 +147,17 @@ def _run(log: Path, *command: str | Path, cwd: Path | None = None, **environment
 
 def _said(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _listed(*question: str) -> str:
+    """What apt-cache says of a package. Raises BuildError if it knows none, also with new lists."""
+    for prepare in ([], ["apt-get", "--quiet", "update"]):
+        if prepare:
+            subprocess.run(prepare, stdout=subprocess.DEVNULL, check=False)
+        done = subprocess.run(["apt-cache", *question], capture_output=True, text=True, check=False)
+        if done.returncode == 0 and done.stdout:
+            return done.stdout
+    raise BuildError(f"`apt-cache {' '.join(question)}` finds nothing: {done.stderr.strip()}")
 
 
 def root() -> Part:
@@ -194,7 +211,7 @@ exec /repository/kernel_lab/init
 
 def uml() -> Part:
     """Debian's user-mode-linux, with the modules of connection tracking built anew from the source it was built from."""
-    shown = _said("apt-cache", "show", "user-mode-linux")
+    shown = _listed("show", "user-mode-linux")
     versions = re.search(
         r"^Version: (\S+).*^Built-Using: .*?linux \(= ([^)]+)\)", shown, re.MULTILINE | re.DOTALL
     )
@@ -259,7 +276,7 @@ def _module_files() -> Iterator[str]:
 
 def kernel() -> Part:
     """Debian's own kernel for qemu, with a small file system that finds the disk."""
-    depends = re.search(r"Depends: (linux-image-\S+)", _said("apt-cache", "depends", "linux-image-amd64"))
+    depends = re.search(r"Depends: (linux-image-\S+)", _listed("depends", "linux-image-amd64"))
     if not depends:
         raise BuildError("linux-image-amd64: apt-cache depends names no linux-image")
     name = depends[1]
