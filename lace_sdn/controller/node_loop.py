@@ -89,6 +89,11 @@ class NodeLoop:
         self._installed = None
 
     @property
+    def confirmed_on(self) -> ProgrammableBridge | None:
+        """The bridge that was last as desired, while it is connected."""
+        return self._confirmed_on if self._confirmed_on is self.bridge else None
+
+    @property
     def due(self) -> float | None:
         """When, by the clock, another step is needed although nothing changes; None for never."""
         return min((due for due in (self._farewell.due, self.settings.due) if due is not None), default=None)

@@ -16,6 +16,7 @@ import eventlet
 from lace_sdn.controller.api_world import ApiWorld
 from lace_sdn.controller.attaching import LinkKind
 from lace_sdn.controller.backoff import Backoff
+from lace_sdn.controller.called_switches import CalledSwitches
 from lace_sdn.controller.host_plans import HostPlans
 from lace_sdn.controller.node_loop import NodeLoop
 from lace_sdn.controller.on_node import OnNode
@@ -107,6 +108,7 @@ class Process:
         self._source_retry = Backoff(RETRY_FIRST, RETRY_LAST)
         self._source_due: float | None = None
         self._is_status_owed = False
+        self._called = CalledSwitches(SwitchApp.call)
         self._app = SwitchApp(self._on_up, self._on_down, settings.mtu)
 
     def _source(self, settings: Settings) -> tuple[WorldReader | ApiWorld, OnNode | None]:
@@ -148,11 +150,13 @@ class Process:
         self._app.close()
 
     def note(self, loop: NodeLoop) -> None:
-        """Let the node's database say for whom conntrack zones were emptied. Never raises."""
+        """Let the node's database say for whom conntrack zones were emptied, and let a switch that waited for its flows begin. Never raises."""
         database = self._databases.get(loop.node)
         if database is not None:
             with self._troubles.about(f"node={loop.node}: the notes of its ports"):
                 database.note(loop.notes)
+                if self._called.is_complete(loop):
+                    database.release()
 
     def publish(self) -> None:
         """Write the status; what fails is said, stops nothing, and is tried again soon. Never raises."""
@@ -214,6 +218,7 @@ class Process:
             with self._troubles.about(f"node={node}"):
                 self._workers.pop(node).stop()
                 self._databases.pop(node).stop()
+                self._called.forget(node)
             self.publish()
         for node in remotes.keys() - self._workers.keys():
             with self._troubles.about(f"node={node}"):
@@ -228,7 +233,7 @@ class Process:
             mtu=self._settings.mtu,
         )
         worker = Worker(loop, self)
-        database = OvsdbNode(remote, node, settings, partial(self._on_ports, worker))
+        database = OvsdbNode(remote, node, settings, partial(self._on_ports, worker, remote))
         try:
             database.start()
         except BaseException:
@@ -240,8 +245,8 @@ class Process:
         loop.bridge = self._app.bridges.get(int(datapath_id(node), 16))
         worker.wake()
 
-    @staticmethod
-    def _on_ports(worker: Worker, state: PortMap) -> None:
+    def _on_ports(self, worker: Worker, remote: str, state: PortMap) -> None:
+        self._called.see(worker.loop.node, remote, state)
         if worker.loop.see(state):
             worker.wake()
 

@@ -79,6 +79,11 @@ class Bridge:
         return f"{self.datapath_id:016x}"
 
     @property
+    def address(self) -> str:
+        """Of its end of the connection: of a bridge that was called, the path of the bridge's own socket."""
+        return str(self._datapath.address)
+
+    @property
     def is_connected(self) -> bool:
         return not self._lost
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ovs.db.idl
 
 from lace_sdn.pipeline.constants import LAST_POD_PORT
+from lace_sdn.switch.ovsdb_schema import CALLED_BY, FLOW_RESTORE_WAIT
 from lace_sdn.switch.pod_interface import IFACE_ID, ZONES_EMPTIED_FOR, PodInterface, ZoneNote
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class BridgeRows:
     def __init__(self, idl: NoticingIdl, name: str) -> None:
         self.bridge: Any = None
         """The bridge's row, None if there is none."""
+        self.is_called = False
+        """Whether the bridge is to have no controller that it connects to."""
+        self.is_waiting = False
+        """Whether ovs-vswitchd leaves the datapath as it is until ``release``, because deploy/openvswitch.sh asked it to."""
         self.interfaces: Mapping[str, InterfaceRow] = {}
         self.pods: tuple[PodInterface, ...] = ()
         self.version = 0
@@ -59,7 +64,7 @@ class BridgeRows:
     def _note(self, table: str, uuid: Any) -> None:
         if table == "Interface":
             self._changed.add(uuid)
-        elif table in {"Bridge", "Port"}:
+        elif table in {"Open_vSwitch", "Bridge", "Port"}:
             self._is_other = True
 
     def refresh(self) -> None:
@@ -69,6 +74,9 @@ class BridgeRows:
         if self._is_other:
             rows = self._idl.tables["Bridge"].rows.values()
             self.bridge = next((row for row in rows if row.name == self._name), None)
+            root = self._root
+            self.is_called = root is not None and CALLED_BY in root.external_ids
+            self.is_waiting = self.is_called and root.other_config.get(FLOW_RESTORE_WAIT) == "true"
             ports = self.bridge.ports if self.bridge is not None else ()
             members = [(row, port) for port in ports for row in port.interfaces]
         else:
@@ -85,6 +93,18 @@ class BridgeRows:
         pods = (each.pod for each in self._read.values() if each.pod)
         self.pods = tuple(sorted(pods, key=lambda each: each.name))
         self.version += 1
+
+    @property
+    def _root(self) -> Any:
+        return next(iter(self._idl.tables["Open_vSwitch"].rows.values()), None)
+
+    def release(self) -> None:
+        """Let ovs-vswitchd switch packets by its flows. In a transaction."""
+        self._root.delkey("other_config", FLOW_RESTORE_WAIT)
+
+    def refuse_if_it_waits(self) -> None:
+        """Let the transaction come to nothing should that have changed since it was looked at."""
+        self._root.verify("other_config")
 
     def write_notes(self, notes: Mapping[str, str]) -> None:
         """Of interfaces, by their row: for whom the zones of their ports were emptied; "" takes it away. In a transaction."""

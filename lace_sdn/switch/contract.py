@@ -77,6 +77,10 @@ class ProgrammableBridge(Protocol):
     def datapath_id(self) -> int: ...
 
     @property
+    def address(self) -> str:
+        """Of the switch's end of the connection; of a bridge that was called, the path of its own socket."""
+
+    @property
     def is_connected(self) -> bool: ...
 
     def dump(self) -> Installed:

@@ -37,6 +37,7 @@ class FakeBridge:
     ) -> None:
         """``tables``: the numbers that flows may be in and lead to; ``foreign_flows``: there from the start, not ours or learned."""
         self.datapath_id = datapath_id
+        self.address = ""
         self.is_connected = True
         self.commits: list[Delta] = []
         """Every change that was applied, in order; empty ones are none."""

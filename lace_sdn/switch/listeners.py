@@ -6,7 +6,7 @@ import contextlib
 import logging
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import eventlet
 
@@ -16,6 +16,9 @@ _LOG = logging.getLogger(__name__)
 
 RETRY_FIRST, RETRY_LAST = 0.05, 2.0
 """Seconds until connections are accepted again after that failed."""
+
+CALL_INTERVAL: Final = 0.02
+"""Seconds between two calls of a bridge that does not answer."""
 
 TcpAddress = tuple[str, int]
 """Host and port, IPv4 or IPv6; port 0 lets the system choose."""
@@ -33,6 +36,31 @@ class _UnixStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class Call:
+    """Speaks to a bridge by the socket of its own (``BRIDGE.mgmt``, ovs-vswitchd(8)), until ``close``; calls again when it is not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stream: Any = None
+        self._is_closed = False
+        library.hub.spawn(self._run)
+
+    def close(self) -> None:
+        """Let go of the bridge, which keeps its flows."""
+        self._is_closed = True
+        if self._stream is not None:
+            with contextlib.suppress(OSError):
+                self._stream.shutdown(socket.SHUT_RDWR)
+
+    def _run(self) -> None:
+        while not self._is_closed:
+            with contextlib.suppress(OSError):
+                self._stream = eventlet.connect(str(self.path), family=socket.AF_UNIX)
+                library.serve_datapath(_UnixStream(self._stream), str(self.path))
+            self._stream = None
+            library.hub.sleep(CALL_INTERVAL)
 
 
 class Listener:

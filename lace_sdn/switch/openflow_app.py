@@ -16,7 +16,7 @@ from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.switch import library
 from lace_sdn.switch.bridge import Bridge
 from lace_sdn.switch.exchange import Exchange, parse
-from lace_sdn.switch.listeners import Listener, TcpAddress
+from lace_sdn.switch.listeners import Call, Listener, TcpAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,12 @@ class SwitchApp:
         self._listeners.append(listener)
         _LOG.info("event=listening address=%s library=%s", address, library.NAME)
         return listener
+
+    @staticmethod
+    def call(path: Path) -> Call:
+        """Speak to a bridge by its own socket: one that waits for its flows connects to nobody."""
+        _LOG.info("event=calling address=%s", path)
+        return Call(path)
 
     def close(self) -> None:
         """Accept no more and let go of every bridge; their flows stay as they are."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import eventlet
@@ -14,7 +16,15 @@ import ovs.poller
 
 from lace_sdn.pipeline.constants import GATEWAY_INTERFACE
 from lace_sdn.switch.bridge_rows import BridgeRows, NoticingIdl
-from lace_sdn.switch.ovsdb_plan import BridgePlan, OvsdbSettings, PortMap, datapath_id, port_map
+from lace_sdn.switch.ovsdb_plan import (
+    CONTROLLER_SOCKET,
+    OWN_SOCKET,
+    BridgePlan,
+    OvsdbSettings,
+    PortMap,
+    datapath_id,
+    port_map,
+)
 from lace_sdn.switch.ovsdb_schema import SCHEMA
 from lace_sdn.switch.permitted import permitted_targets
 from lace_sdn.switch.pod_interface import UNNOTED
@@ -33,6 +43,8 @@ RECONNECT_BACKOFF: Final = (200, 1000)
 """Milliseconds, least and most."""
 RETRY_AFTER: Final = 2000
 """Milliseconds until a refused transaction is tried again."""
+AFTER_RELEASE: Final = 1.0
+"""Seconds within which ovs-vswitchd has emptied the datapath, once it may."""
 
 
 class OvsdbNode:
@@ -59,6 +71,8 @@ class OvsdbNode:
         self._pod_ports = PodPorts()
         self._written: list[Change] = []
         self._notes: Mapping[str, str] = {}
+        self._is_released = False
+        self._no_ports_until = 0.0
         self._waker: tuple[Any, Any] | None = None
         self._greenthread: Any = None
         self._idl = self._open()
@@ -83,7 +97,8 @@ class OvsdbNode:
     def start(self) -> None:
         """Connect, and stay connected, in a greenthread of its own. Raises OSError, see ``permitted_targets``."""
         targets = permitted_targets(self.settings.controller, self.remote)
-        self._plan = BridgePlan(self.node, self.settings, targets, is_fresh=True)
+        run_directory = str(Path(self.remote.removeprefix("unix:")).parent)
+        self._plan = BridgePlan(self.node, self.settings, targets, is_fresh=True, run_directory=run_directory)
         self._waker = socket.socketpair()
         for each in self._waker:
             each.setblocking(False)
@@ -101,6 +116,13 @@ class OvsdbNode:
         """From now on rows of interfaces say for whom the zones of their ports were emptied (by row; "" for nobody that is known)."""
         if notes != self._notes:
             self._notes = notes
+            self._is_set_up = False
+            self._wake()
+
+    def release(self) -> None:
+        """All flows are there: ovs-vswitchd may switch packets by them, if it waits for that."""
+        if self._rows.is_waiting and not self._is_released:
+            self._is_released = True
             self._is_set_up = False
             self._wake()
 
@@ -197,8 +219,12 @@ class OvsdbNode:
             self._rows.refresh()
             free = self._rows.free_ports()
             bridge = self._plan.write(self._rows, free, transaction)
-            self._written = self._pod_ports.write(bridge, self._rows, free, transaction)
+            self._written = self._pod_ports.write(
+                bridge, self._rows, free, transaction, may_add=self._may_add(poller)
+            )
             self._rows.write_notes(self._notes)
+            if self._rows.is_waiting and self._is_released:
+                self._rows.release()
             self._transaction = transaction
         status = self._transaction.commit()
         kinds = ovs.db.idl.Transaction
@@ -220,12 +246,31 @@ class OvsdbNode:
             self._is_set_up = False
             poller.timer_wait(RETRY_AFTER)
 
+    def _may_add(self, poller: Any) -> bool:
+        """Not while the datapath is as a former ovs-vswitchd left it: a new port would be taken for the one that had its number there."""
+        now = time.monotonic()
+        if self._rows.is_waiting:
+            self._no_ports_until = now + AFTER_RELEASE
+        else:
+            self._is_released = False
+        if now < self._no_ports_until and self._pod_ports:
+            poller.timer_wait(max(1, int(1000 * (self._no_ports_until - now))))
+        return now >= self._no_ports_until
+
+    @property
+    def _socket(self) -> str:
+        """Of the bridge, by which it is called; while it waits it has only its own."""
+        if not self._rows.is_called:
+            return ""
+        return self.settings.bridge + (OWN_SOCKET if self._rows.is_waiting else CONTROLLER_SOCKET)
+
     def _report(self) -> None:
         self._rows.refresh()
         if self._rows.bridge is None or not self._is_set_up or self._rows.version == self._reported:
             return
         gateway = self._rows.interfaces.get(GATEWAY_INTERFACE)
-        state = port_map(self._rows.pods, gateway.note if gateway else UNNOTED)
+        found = port_map(self._rows.pods, gateway.note if gateway else UNNOTED)
+        state = replace(found, socket=self._socket, is_waiting=self._rows.is_waiting)
         if state != self.state:
             self._tell(state)
         self._reported = self._rows.version
@@ -239,4 +284,4 @@ class OvsdbNode:
 
 
 def _told(state: PortMap) -> tuple[object, ...]:
-    return state.ports, state.uids, state.notes, state.gateway
+    return state.ports, state.uids, state.notes, state.gateway, state.socket, state.is_waiting

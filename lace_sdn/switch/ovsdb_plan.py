@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from lace_sdn.switch.pod_interface import PodInterface, ZoneNote
 
 TUNNEL_INTERFACE: Final = "lace-geneve"
+OWN_SOCKET: Final = ".mgmt"
+"""Of a bridge, behind its name: there always (ovs-vswitchd(8))."""
+CONTROLLER_SOCKET: Final = ".controller"
+"""Of a bridge whose controller is to call it (ovs-vswitchd.conf.db(5), Controller, target)."""
 POD_UID: Final = "pod-uid"
 PROTOCOLS: Final = ["OpenFlow13", "OpenFlow14", "OpenFlow15"]
 """We speak 1.5; the older ones are for ``ovs-ofctl`` with its defaults."""
@@ -60,6 +64,10 @@ class PortMap:
     gateway: ZoneNote = UNNOTED
     interfaces: Mapping[str, PodInterface] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    socket: str = ""
+    """By which the bridge is called, a name in the run directory of Open vSwitch; "" where it connects to the controller itself."""
+    is_waiting: bool = False
+    """Whether it leaves the datapath as it is until its flows are there."""
 
     @property
     def rows(self) -> frozenset[str]:
@@ -93,12 +101,18 @@ def datapath_id(node: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BridgePlan:
-    """``targets``: any of them is right for the controller; ``is_fresh``: our process has just begun to listen."""
+    """``targets``: any of them is right for the controller; ``is_fresh``: our process has just begun to listen; ``run_directory``: of Open vSwitch."""
 
     node: str
     settings: OvsdbSettings
     targets: tuple[str, ...]
     is_fresh: bool = False
+    run_directory: str = ""
+
+    @property
+    def listening(self) -> str:
+        """Where the bridge listens; ovs-vswitchd takes no other path."""
+        return f"punix:{self.run_directory}/{self.settings.bridge}{CONTROLLER_SOCKET}"
 
     def write(self, rows: BridgeRows, free: Iterator[int], transaction: Any) -> Any:
         """Put into ``transaction`` what is missing; nothing when all is as it should be. The answer is the bridge's row.
@@ -112,7 +126,7 @@ class BridgePlan:
         _set(bridge, "fail_mode", ["secure"])
         _set(bridge, "protocols", PROTOCOLS)
         _merge(bridge, "other_config", {"datapath-id": datapath_id(self.node)})
-        self._write_controller(bridge, transaction)
+        self._write_controller(bridge, transaction, is_called=rows.is_called)
         _plan_tables(bridge, transaction, settings)
         tunnel = _device(bridge, rows, transaction, TUNNEL_INTERFACE, "geneve")
         _merge(tunnel, "options", {"key": "flow", "remote_ip": "flow", "csum": "true"})
@@ -124,16 +138,20 @@ class BridgePlan:
         _plan_ofports(rows, free)
         return bridge
 
-    def _write_controller(self, bridge: Any, transaction: Any) -> None:
-        """Exactly one controller: two would undo each other's flows. Never none in between: that would flush the flows."""
+    def _write_controller(self, bridge: Any, transaction: Any, *, is_called: bool) -> None:
+        """Exactly one controller: two would undo each other's flows. Never none in between: that would flush the flows.
+
+        A bridge that is called listens: the first controller that it connects to would flush the flows that are there.
+        """
         rows = getattr(bridge, "controller", [])
-        row = next((each for each in rows if each.target in self.targets), None)
+        targets = (self.listening,) if is_called else self.targets
+        row = next((each for each in rows if each.target in targets), None)
         if row is None:
             row = transaction.insert(transaction.idl.tables["Controller"])
-            row.target = self.targets[0]
+            row.target = targets[0]
         elif self.is_fresh and not row.is_connected:
             # A switch that found nobody waits up to 8 s, whatever max_backoff says (3.1); a new target it tries at once.
-            row.target = next((each for each in self.targets if each != row.target), row.target)
+            row.target = next((each for each in targets if each != row.target), row.target)
         _set(row, "max_backoff", [MAX_BACKOFF])
         _set(row, "inactivity_probe", [self.settings.inactivity_probe])
         # Of packets that are refused or too large. The switch queues them by port, so that no pod takes the share of the others.

@@ -6,6 +6,11 @@ from typing import Any, Final
 
 DATABASE: Final = "Open_vSwitch"
 
+FLOW_RESTORE_WAIT: Final = "flow-restore-wait"
+"""Key of Open_vSwitch's ``other_config``: ovs-vswitchd, when it starts, leaves the datapath as it is until this is gone, and has no controller."""
+CALLED_BY: Final = "called-by"
+"""Key of its ``external_ids``: who calls the bridge, which calls nobody, as long as this ovs-vswitchd lives (deploy/openvswitch.sh)."""
+
 _TEXT: Final = {"type": "string"}
 _OPTIONAL_TEXT: Final = {"type": {"key": "string", "min": 0, "max": 1}}
 _OPTIONAL_NUMBER: Final = {"type": {"key": "integer", "min": 0, "max": 1}}
@@ -24,7 +29,7 @@ def _numbered_rows(table: str) -> dict[str, Any]:
 
 
 _COLUMNS: Final[dict[str, dict[str, Any]]] = {
-    "Open_vSwitch": {"bridges": _rows("Bridge"), "external_ids": _TEXT_MAP},
+    "Open_vSwitch": {"bridges": _rows("Bridge"), "external_ids": _TEXT_MAP, "other_config": _TEXT_MAP},
     "Bridge": {
         "name": _TEXT,
         "fail_mode": _OPTIONAL_TEXT,

@@ -71,12 +71,19 @@ class PodPorts:
         if earlier is not None:
             change.earlier = (earlier.done, *earlier.earlier)
 
-    def write(self, bridge: Any, rows: BridgeRows, free: Iterator[int], transaction: Any) -> list[Change]:
+    def write(
+        self, bridge: Any, rows: BridgeRows, free: Iterator[int], transaction: Any, *, may_add: bool = True
+    ) -> list[Change]:
         """Put into the transaction what is missing; the answer are the changes that it is about.
 
-        ``free``: numbers for ports. Only what changes is sent, not the whole list of the bridge's ports.
+        ``free``: numbers for ports; ``may_add``: whether ports that are not there are made now. Only what changes is sent, not the whole
+        list of the bridge's ports.
         """
-        changes = list(self._waiting.values())
+        changes = [
+            change
+            for change in self._waiting.values()
+            if may_add or change.port is None or change.interface in rows.interfaces
+        ]
         for change in changes:
             found = rows.interfaces.get(change.interface)
             if change.port is None:
@@ -84,6 +91,7 @@ class PodPorts:
                     bridge.delvalue("ports", found.port)
             elif found is None:
                 bridge.addvalue("ports", _made(change.port, next(free), transaction))
+                rows.refuse_if_it_waits()
             elif found.pod is None or found.pod.external_ids != change.port.external_ids:
                 found.row.external_ids = change.port.external_ids
         return changes

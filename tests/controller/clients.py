@@ -63,6 +63,7 @@ class Switch:
     desired: BridgeProgram = field(default_factory=BridgeProgram)
     kill_at: float = 0.0
     datapath_id = 1
+    address = ""
     is_connected = True
     told: list[str] = field(default_factory=list)
     _former: list[tuple[float, BridgeProgram]] = field(default_factory=list)

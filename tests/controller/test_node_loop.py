@@ -43,6 +43,7 @@ class RecordingBridge:
     """A bridge that holds a program and remembers what it was told."""
 
     datapath_id = 1
+    address = ""
     is_connected = True
 
     def __init__(self) -> None:

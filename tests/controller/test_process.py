@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -181,6 +182,28 @@ def test_the_zones_of_a_pod_that_was_exchanged_meanwhile_are_emptied(run: Callab
 
     controller.restart(exchange)
     assert controller.zones_flushed() == 2
+
+
+def test_a_switch_that_waits_for_its_flows_begins_with_them(run: Callable[..., Controller]) -> None:
+    """They are written once: nothing flushes them when it begins, and by another connection nothing is left to do."""
+    controller = run()
+    controller.await_notes()
+
+    def wait_at_next_start() -> None:
+        controller.switch.vsctl("set", "Open_vSwitch", ".", "external_ids:called-by=lace-sdn")
+        controller.switch.vsctl(
+            "--no-wait", "set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true"
+        )
+        controller.switch.vsctl("--no-wait", "clear", "Bridge", "br-int", "controller")
+        controller.switch.restart_vswitchd()
+
+    controller.restart(wait_at_next_start)
+    wait_until(lambda: controller.log.count("event=bridge_up") == 2, "the second connection", BOUND_S)
+    wait_until(lambda: controller.node.get("programmed"), "the barrier", BOUND_S)
+    assert controller.switch.vsctl("get", "Open_vSwitch", ".", "other_config").strip() == "{}"
+    assert controller.switch.vsctl("get-controller", "br-int").startswith("punix:")
+    assert "table=22" in controller.flows()
+    assert re.findall(r"put=(\d+)", controller.log) == [str(controller.node["flows"])]
 
 
 @pytest.mark.parametrize(("datapath_type", "is_served"), [("system", True), ("netdev", False)])

@@ -21,6 +21,7 @@ from lace_sdn.switch.contract import BundleRefused, SwitchLost
 from lace_sdn.switch.datapath import Datapath
 from lace_sdn.switch.openflow_app import SwitchApp
 from lace_sdn.switch.ovsdb import OvsdbNode, OvsdbSettings
+from lace_sdn.switch.pod_ports import PodPort
 from lace_sdn.switch.rejection import rejection, too_large
 
 _LOG = logging.getLogger("holder")
@@ -121,6 +122,16 @@ class Holder:
         history = self._ports.setdefault(node, [])
         self._nodes[node] = OvsdbNode(remote, node, settings, lambda found: history.append(dict(found.ports)))
         self._nodes[node].start()
+
+    def put_pod(self, node: str, interface: str, endpoint: str) -> None:
+        """Ask for a port; nobody waits for it."""
+        self._nodes[node].put_pod(
+            PodPort(interface, endpoint, "uid", "container", "/run/netns/x", "02:00:00:00:00:01")
+        )
+
+    def remove_pod(self, node: str, interface: str) -> bool:
+        """Whether it is gone, soon."""
+        return self._nodes[node].remove_pod(interface).wait(10.0)
 
     def leave_node(self, node: str) -> None:
         self._nodes.pop(node).stop()

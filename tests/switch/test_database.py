@@ -165,6 +165,27 @@ def test_ports_survive_a_restart_of_the_switch(switch: DummySwitch, holder: Hold
     assert holder.ask("ports", NODE) == reports
 
 
+def test_no_port_is_made_while_the_datapath_is_as_a_former_switch_left_it(
+    switch: DummySwitch, holder: HolderProcess
+) -> None:
+    """It would be taken for the one that had its number there. Ports may go."""
+    add_pod_after_setup(switch, holder, "pod0", "shop/web-0")
+    wait_for_ports(holder, {"shop/web-0": 1})
+    wait = (
+        "Open_vSwitch",
+        ".",
+        "other_config:flow-restore-wait=true",
+        "external_ids:called-by=lace-sdn",
+    )
+    switch.vsctl("--no-wait", "set", *wait)
+    holder.ask("put_pod", NODE, "pod1", "shop/web-1")
+    assert holder.ask("remove_pod", NODE, "pod0")
+    wait_for_ports(holder, {})
+    assert "pod1" not in switch.vsctl("list-ports", "br-int")
+    switch.vsctl("--no-wait", "remove", "Open_vSwitch", ".", "other_config", "flow-restore-wait")
+    wait_for_ports(holder, {"shop/web-1": 1})
+
+
 def test_a_restarted_controller_is_connected_to_at_once(switch: DummySwitch, holder: HolderProcess) -> None:
     """The switch, which would wait up to 8 s, is made to try; its flows are not lost by that."""
     bridge_id = int(datapath_id(NODE), 16)
