@@ -130,12 +130,14 @@ def _resubmit(text: str) -> Resubmit:
 def _ct(text: str) -> Ct:
     table: int | None = None
     zone: int | Slice = 0
-    commit, nat = False, None
+    commit, force, nat = False, False, None
     execute: list[SetField | Move] = []
     for part in filter(None, _split(text)):
         name, _, value = part.partition("=")
         if part == "commit":
             commit = True
+        elif part == "force":
+            force = True
         elif name == "table":
             table = parse_number(value, part)
         elif name == "zone":
@@ -145,8 +147,10 @@ def _ct(text: str) -> Ct:
         elif part.startswith("exec(") and part.endswith(")"):
             execute += _executed(part[5:-1])
         else:
-            raise ValueError(f"{part!r} is not expected; commit, table=, zone=, nat(...) and exec(...) are")
-    return Ct(zone, table, commit, nat, tuple(execute))
+            raise ValueError(
+                f"{part!r} is not expected; commit, force, table=, zone=, nat(...) and exec(...) are"
+            )
+    return Ct(zone, table, commit, nat, tuple(execute), force)
 
 
 def _executed(text: str) -> Iterator[SetField | Move]:

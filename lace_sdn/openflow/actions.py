@@ -202,16 +202,26 @@ class Nat:
 
 @dataclass(frozen=True, slots=True)
 class Ct:
-    """Conntrack (ovs-actions(7), "The ct action"); ``table``: where the tracked packet goes on, None: nowhere."""
+    """Conntrack (ovs-actions(7), "The ct action"); ``table``: where the tracked packet goes on, None: nowhere.
+
+    ``force``: of a packet of a connection's reply direction, commit another connection in its place, in the packet's direction.
+    Raises ValueError for ``force`` without ``commit``, which a switch refuses.
+    """
 
     zone: int | Slice
     table: int | None = None
     commit: bool = False
     nat: Nat | None = None
     execute: tuple[SetField | Move, ...] = ()
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.force and not self.commit:
+            raise ValueError("ct(force): commit is expected beside it")
 
     def __str__(self) -> str:
         parts = ["commit"] if self.commit else []
+        parts += ["force"] if self.force else []
         if self.table is not None:
             parts.append(f"table={self.table}")
         # Dumps do not show zone 0.

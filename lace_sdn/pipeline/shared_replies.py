@@ -70,6 +70,7 @@ class ReplyCheck:
             Priority.LOW,
             packet,
             *turn_round,
+            CtClear(),
             Ct(SOURCE_ZONE.slice, tables.REPLY_CHECK.number),
         )
         found = (

@@ -230,7 +230,7 @@ def tracked(draw: st.DrawFn, match: Match) -> Ct:
         nat = Nat()
     executed = st.one_of(set_fields((CT_MARK, CT_LABEL)), moves(REG, (CT_MARK, CT_LABEL)))
     execute = tuple(draw(st.lists(executed, max_size=2))) if commit else ()
-    return Ct(zone, table, commit, nat, execute)
+    return Ct(zone, table, commit, nat, execute, force=commit and draw(st.booleans()))
 
 
 @st.composite

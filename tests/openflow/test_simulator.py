@@ -215,6 +215,150 @@ def test_a_translation_that_changes_nothing_is_an_error() -> None:
     bridge(actions, tracker=Tracker.KERNEL).inject("node0", 1, SYN)
 
 
+RENAMED = "set_field:10.1.0.6->ip_dst"
+REWRITTEN = "actions=ct(table=1,zone=5)", f"table=1, ip actions={RENAMED},%s", "table=2, actions=output:2"
+
+
+@pytest.mark.parametrize("tracker", list(Tracker), ids=str)
+@pytest.mark.parametrize(
+    "then",
+    [
+        "ct(table=2,zone=5)",
+        "ct(commit,table=2,zone=5)",
+        "ct(commit,force,table=2,zone=5)",
+        "ct(table=2,zone=5,nat)",
+        "resubmit(,3)",
+    ],
+)
+def test_a_lookup_after_a_rewrite_without_ct_clear_is_an_error(then: str, tracker: Tracker) -> None:
+    """The kernel keeps to the connection that the packet carries, whatever its addresses are now."""
+    fabric = bridge(*(each.replace("%s", then) for each in REWRITTEN), RELAY, tracker=tracker)
+    with pytest.raises(SimulationError, match="ct_clear"):
+        fabric.inject("node0", 1, DATAGRAM)
+
+
+RELAY = "table=3, ip actions=ct(table=2,zone=5)"
+
+
+@pytest.mark.parametrize("tracker", list(Tracker), ids=str)
+@pytest.mark.parametrize("then", ["ct_clear,ct(table=2,zone=5)", "ct(table=2,zone=6)", "ct(table=3,zone=6)"])
+def test_a_lookup_after_a_rewrite_is_sound_once_the_connection_is_put_away(
+    then: str, tracker: Tracker
+) -> None:
+    """By ``ct_clear`` or by a lookup in another zone."""
+    fabric = bridge(*(each.replace("%s", then) for each in REWRITTEN), RELAY, tracker=tracker)
+    assert ports(fabric.inject("node0", 1, DATAGRAM)) == [2]
+
+
+@pytest.mark.parametrize("tracker", list(Tracker), ids=str)
+def test_a_zone_that_translated_a_packet_may_be_asked_again(tracker: Tracker) -> None:
+    fabric = bridge(
+        "udp actions=ct(commit,table=1,zone=5,nat(dst=10.9.0.1:443))",
+        "table=1, udp actions=set_field:02:00:00:00:00:07->eth_dst,ct(commit,table=2,zone=5)",
+        "table=2, actions=output:2",
+        tracker=tracker,
+    )
+    assert ports(fabric.inject("node0", 1, DATAGRAM)) == [2]
+
+
+def test_a_packet_without_connection_carries_none() -> None:
+    """Nothing is kept of what is invalid: the kernel looks it up again."""
+    fabric = bridge(*(each.replace("%s", "ct(table=2,zone=5)") for each in REWRITTEN), tracker=Tracker.KERNEL)
+    assert ports(fabric.inject("node0", 1, answer(SYN))) == [2]
+
+
+@pytest.mark.parametrize("tracker", list(Tracker), ids=str)
+def test_plain_connections_with_one_reply_are_an_error(tracker: Tracker) -> None:
+    """The kernel drops the packet; Open vSwitch's own keeps both, and replies belong to either."""
+    fabric = bridge(
+        "priority=1,udp,nw_dst=10.1.0.5 actions=ct(commit,table=1,zone=5,nat(dst=10.9.0.1:443))",
+        "priority=1,udp,nw_dst=10.9.0.1 actions=ct(commit,table=1,zone=5)",
+        "table=1, actions=output:2",
+        tracker=tracker,
+    )
+    direct = Packet.udp(Ends(CLIENT_MAC, GATEWAY, CLIENT, IPv4Address("10.9.0.1")), (40000, 443))
+    fabric.inject("node0", 1, DATAGRAM)
+    with pytest.raises(SimulationError, match="reply"):
+        fabric.inject("node0", 1, direct)
+
+
+@pytest.mark.parametrize("tracker", list(Tracker), ids=str)
+def test_a_connection_whose_replies_are_anothers_requests_is_an_error(tracker: Tracker) -> None:
+    fabric = bridge(
+        "priority=1,udp,nw_dst=10.1.0.5 actions=ct(commit,table=1,zone=5,nat(dst=10.9.0.1:443))",
+        "priority=1,udp,nw_dst=10.0.0.5 actions=ct(commit,table=1,zone=5)",
+        "table=1, actions=output:2",
+        tracker=tracker,
+    )
+    fabric.inject("node0", 1, DATAGRAM)
+    with pytest.raises(SimulationError, match="reply"):
+        fabric.inject("node0", 3, answer(DATAGRAM))
+
+
+FORCED = (
+    "in_port=3,udp actions=ct(commit,table=3,zone=5,exec(set_field:0x1->ct_mark))",
+    "in_port=2,udp actions=ct(table=2,zone=5)",
+    "in_port=1,udp actions=ct(table=4,zone=5)",
+    "table=2, udp actions=ct(commit,force,table=3,zone=5,exec(set_field:0x2->ct_mark))",
+    "table=3, actions=output:1",
+    "table=4, priority=1,ct_state=-rpl+trk,ct_mark=0x2,ip actions=output:2",
+    "table=4, priority=1,ct_state=+rpl+trk,ct_mark=0x2,ip actions=output:3",
+)
+"""What comes in by port 3 is committed, by port 2 with force; by port 1 one asks what was: out by 2 or 3, by its direction."""
+
+
+@pytest.mark.parametrize("kind", ["kernel", "simulated", pytest.param("real", marks=pytest.mark.switch)])
+@pytest.mark.parametrize("first", [DATAGRAM, answer(DATAGRAM)], ids=["its direction", "the other direction"])
+@pytest.mark.parametrize("is_answered", [False, True], ids=["one way", "answered"])
+def test_force_commits_in_the_direction_of_the_packet(
+    request: pytest.FixtureRequest, kind: str, first: Packet, is_answered: bool
+) -> None:
+    """A connection of the other direction is replaced by one of this packet's, one of the same is written to."""
+    wires: Wires
+    if kind == "real":
+        real: DummyFabric = request.getfixturevalue("switch")
+        real.reset({"node0": program(map(parse_flow, FORCED))})
+        wires = real
+    else:
+        wires = bridge(*FORCED, tracker=Tracker.KERNEL if kind == "kernel" else Tracker.USERSPACE)
+    assert ports(wires.inject("node0", 3, first)) == [1]
+    if is_answered:
+        assert ports(wires.inject("node0", 3, answer(first))) == [1]
+    assert ports(wires.inject("node0", 1, DATAGRAM)) == []
+    assert ports(wires.inject("node0", 2, DATAGRAM)) == [1]
+    assert ports(wires.inject("node0", 1, DATAGRAM)) == [2]
+    assert ports(wires.inject("node0", 1, answer(DATAGRAM))) == [3]
+
+
+@pytest.mark.parametrize("tracker", list(Tracker), ids=str)
+def test_force_deletes_also_where_nothing_can_start(tracker: Tracker) -> None:
+    """A SYN-ACK ends its connection, and is invalid."""
+    fabric = bridge(
+        "priority=2,tcp,tcp_dst=80 actions=ct(commit,table=1,zone=5)",
+        "priority=1,tcp actions=ct(commit,force,table=1,zone=5)",
+        "table=1, priority=2,ct_state=+inv+trk actions=output:3",
+        "table=1, priority=1 actions=output:2",
+        tracker=tracker,
+    )
+    assert ports(fabric.inject("node0", 1, SYN)) == [2]
+    assert ports(fabric.inject("node0", 4, answer(SYN))) == [3]
+    assert not fabric.conntrack("node0").entries
+
+
+@pytest.mark.parametrize("tracker", list(Tracker), ids=str)
+def test_force_on_a_reply_of_a_translated_connection_is_an_error(tracker: Tracker) -> None:
+    """Open vSwitch 3.1 and the kernel do not commit the same there."""
+    fabric = bridge(
+        "priority=1,udp,nw_dst=10.1.0.5 actions=ct(commit,table=1,zone=5,nat(dst=10.9.0.1:443))",
+        "priority=1,udp,nw_dst=10.0.0.5 actions=ct(commit,force,table=1,zone=5)",
+        "table=1, actions=output:2",
+        tracker=tracker,
+    )
+    seen = fabric.inject("node0", 1, DATAGRAM).deliveries[0].packet
+    with pytest.raises(SimulationError, match="force"):
+        fabric.inject("node0", 3, answer(seen))
+
+
 def services() -> BridgeProgram:
     text = (Path(__file__).parent / "services.flows").read_text()
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]

@@ -5,10 +5,10 @@ that jumps to a missing group or for ever is an error here. It follows Open vSwi
 with the kernel's conntrack as a switch (``Tracker``).
 """
 
-from lace_sdn.openflow.simulator.conntrack import Conntrack, Entry, Tracker
+from lace_sdn.openflow.simulator.conntrack import Conntrack, Entry, SimulationError, Tracker
 from lace_sdn.openflow.simulator.defects import defects, unreached
 from lace_sdn.openflow.simulator.fabric import Delivery, Fabric, Passage
-from lace_sdn.openflow.simulator.machine import Emission, SimulationError, Step, run
+from lace_sdn.openflow.simulator.machine import Emission, Step, run
 from lace_sdn.openflow.simulator.packet import Packet, Tcp
 from lace_sdn.openflow.simulator.table_index import TableIndex
 

@@ -27,6 +27,10 @@ ICMP_TYPE_BITS: Final = 8
 LAST_PORT: Final = 0xFFFF
 
 
+class SimulationError(ValueError):
+    """The program does what a switch would refuse, or what datapaths do differently: a missing group, an endless loop."""
+
+
 class Tracker(Enum):
     """Whose conntrack: Open vSwitch's userspace datapath, or the kernel's (+new lasts until a reply)."""
 
@@ -135,6 +139,7 @@ class Request:
     nat: Nat | None = None
     mark: tuple[int, int] = (0, 0)
     label: tuple[int, int] = (0, 0)
+    force: bool = False
 
     @property
     def translates(self) -> bool:
@@ -169,30 +174,39 @@ class Conntrack:
     """Zone and reply tuple -> original tuple."""
 
     def track(self, seen: Sighting, request: Request) -> tuple[Conntrack, Outcome]:
-        """What ``ct`` does with this packet, and the state after it (ovs-actions(7), "The ct action")."""
+        """What ``ct`` does with this packet, and the state after it (ovs-actions(7), "The ct action").
+
+        Raises SimulationError for what does not end the same on both datapaths.
+        """
         if seen.tuple is None:
             return self, Outcome(State.INV | State.TRK)
+        if request.force and (turned := self._in_other_direction(seen, seen.tuple, request.zone)):
+            return self._without(turned).look_up(replace(seen, state=0, entry=None), seen.tuple, request)
+        return self.look_up(seen, seen.tuple, request)
+
+    def look_up(self, seen: Sighting, packet: Tuple, request: Request) -> tuple[Conntrack, Outcome]:
+        """``track`` of a packet with a tuple that nothing is to be replaced for. Raises SimulationError likewise."""
         cached = self.entries.get(seen.entry) if seen.entry else None
         if cached is not None and cached.zone == request.zone:
-            return self._write(cached, request, Outcome(seen.state, seen.tuple))
-        found = self._find(request.zone, seen.tuple)
+            return self._write(cached, request, Outcome(seen.state, packet))
+        found = self._find(request.zone, packet)
         if found is None:
-            return self._unknown(seen, seen.tuple, request)
+            return self._unknown(seen, packet, request)
         entry, is_reply = found
         reply_bit = State.RPL if is_reply else 0
         state = seen.state if self.tracker is Tracker.USERSPACE else 0
         if seen.is_error:
-            outcome = Outcome(state | State.REL | reply_bit | State.TRK, seen.tuple)
+            outcome = Outcome(state | State.REL | reply_bit | State.TRK, packet)
             return self._translated(entry, is_reply, request, outcome)
-        update, phase = self.tracker.update(seen.tuple.protocol, entry.phase, is_reply, seen.tcp_flags)
+        update, phase = self.tracker.update(packet.protocol, entry.phase, is_reply, seen.tcp_flags)
         if update is Update.STARTS_ANEW:
-            return self._without(entry).track(replace(seen, entry=None), request)
+            return self._without(entry).look_up(replace(seen, entry=None), packet, request)
         states = {
             Update.VALID: (state | State.EST | reply_bit) & ~State.NEW,
             Update.STILL_NEW: state | State.NEW,
             Update.INVALID: State.INV,
         }
-        outcome = Outcome(states[update] | State.TRK, seen.tuple)
+        outcome = Outcome(states[update] | State.TRK, packet)
         return self._translated(replace(entry, phase=phase), is_reply, request, outcome)
 
     def forget(self, zone: int) -> Conntrack:
@@ -223,6 +237,21 @@ class Conntrack:
         original = self.replies.get((zone, packet))
         return None if original is None else (self.entries[zone, original], True)
 
+    def _in_other_direction(self, seen: Sighting, packet: Tuple, zone: int) -> Entry | None:
+        """The entry whose reply the packet is: ``force`` puts another in its place (lib/conntrack.c, process_one)."""
+        cached = self.entries.get(seen.entry) if seen.entry else None
+        found = self._find(zone, packet)
+        if cached is not None and cached.zone == zone:
+            found = (cached, bool(seen.state & State.RPL))
+        if found is None or not found[1]:
+            return None
+        entry, _ = found
+        if entry.is_translated:
+            raise SimulationError(
+                f"ct(force) on a reply of {entry}, which is translated: datapaths differ there"
+            )
+        return entry
+
     def _unknown(self, seen: Sighting, packet: Tuple, request: Request) -> tuple[Conntrack, Outcome]:
         if seen.is_error or not may_start(packet.protocol, seen.tcp_flags, packet.icmp_type):
             return self, Outcome(State.INV | State.TRK, packet)
@@ -230,6 +259,10 @@ class Conntrack:
         if not request.commit:
             return self, outcome
         reply = self._reply_of(request.zone, packet, request.nat)
+        if self._is_taken(request.zone, reply):
+            raise SimulationError(
+                f"the reply {reply} in zone {request.zone} is another connection's too: the kernel drops the packet"
+            )
         entry = Entry(request.zone, packet, reply, first_phase(packet.protocol))
         return self._translated(entry, False, request, outcome)
 
@@ -251,9 +284,13 @@ class Conntrack:
                 source_port=port or reply.source_port,
             )
         # Either way it is the client's port that moves (lib/conntrack.c, nat_get_unique_tuple).
-        while has_ports and (zone, reply) in self.replies and reply.destination_port < LAST_PORT:
+        while has_ports and self._is_taken(zone, reply) and reply.destination_port < LAST_PORT:
             reply = reply._replace(destination_port=reply.destination_port + 1)
         return reply
+
+    def _is_taken(self, zone: int, reply: Tuple) -> bool:
+        """Whether packets with this tuple belong to a connection of ``zone``, in either direction."""
+        return (zone, reply) in self.replies or (zone, reply) in self.entries
 
     def _translated(
         self, entry: Entry, is_reply: bool, request: Request, outcome: Outcome

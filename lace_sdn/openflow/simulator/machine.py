@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lace_sdn.openflow.actions import (
@@ -25,10 +25,21 @@ from lace_sdn.openflow.actions import (
     Resubmit,
     SetField,
 )
-from lace_sdn.openflow.fields import CT_LABEL, CT_MARK, CT_STATE, CT_ZONE, IN_PORT, VLAN, Port, Slice, Term
+from lace_sdn.openflow.fields import (
+    CT_LABEL,
+    CT_MARK,
+    CT_STATE,
+    CT_ZONE,
+    IN_PORT,
+    VLAN,
+    Port,
+    Slice,
+    State,
+    Term,
+)
 from lace_sdn.openflow.flow import Flow
 from lace_sdn.openflow.match import Match
-from lace_sdn.openflow.simulator.conntrack import Request, Tracker
+from lace_sdn.openflow.simulator.conntrack import Request, SimulationError, Tracker
 from lace_sdn.openflow.simulator.frames import PIPELINE_FIELDS, repacked, sighting, translated
 
 if TYPE_CHECKING:
@@ -37,7 +48,7 @@ if TYPE_CHECKING:
     from lace_sdn.openflow.actions import Actions
     from lace_sdn.openflow.fields import Field
     from lace_sdn.openflow.flow import Bucket, FlowKey, Group
-    from lace_sdn.openflow.simulator.conntrack import Conntrack, Key
+    from lace_sdn.openflow.simulator.conntrack import Conntrack, Key, Outcome, Sighting, Tuple
     from lace_sdn.openflow.simulator.packet import Packet
     from lace_sdn.openflow.simulator.table_index import TableIndex
 
@@ -47,10 +58,6 @@ MAX_DEPTH: Final = 64
 """Open vSwitch's own limit of nested resubmits (MAX_DEPTH)."""
 
 CT_FIELDS: Final = (CT_STATE, CT_ZONE, CT_MARK, CT_LABEL)
-
-
-class SimulationError(ValueError):
-    """The program does what a switch would refuse: a missing group, an endless loop."""
 
 
 class Step(NamedTuple):
@@ -101,19 +108,23 @@ class Run:
 
 @dataclass
 class _State:
-    """A packet on its way: its fields, the stack, and what datapath metadata a recirculation keeps."""
+    """A packet on its way: its fields, the stack, and what datapath metadata a recirculation keeps.
+
+    ``carried``: zone and tuple of its last lookup, translated as that zone did.
+    """
 
     packet: Packet
     fields: dict[Field, int]
     stack: list[int] = field(default_factory=list)
     tracked: int = 0
     entry: Key | None = None
+    carried: tuple[int, Tuple | None] | None = None
 
     def copy(self) -> _State:
-        return _State(self.packet, dict(self.fields), list(self.stack), self.tracked, self.entry)
+        return replace(self, fields=dict(self.fields), stack=list(self.stack))
 
     def untrack(self) -> None:
-        self.tracked, self.entry = 0, None
+        self.tracked, self.entry, self.carried = 0, None, None
         self.fields.update(dict.fromkeys(CT_FIELDS, 0))
 
     def read(self, source: Slice) -> int:
@@ -256,30 +267,42 @@ def _meter(result: Run, number: int) -> None:
 def _track(result: Run, state: _State, action: Ct, depth: int) -> None:
     """The tracked packet goes on in ``action.table`` only; for what follows here it is untracked again."""
     zone = action.zone if isinstance(action.zone, int) else state.read(action.zone)
-    request = Request(zone, action.commit, action.nat, *_written(state, action))
+    request = Request(zone, action.commit, action.nat, *_written(state, action), action.force)
     tracker = result.conntrack.tracker
     seen = sighting(state.packet, state.fields, state.tracked, state.entry, tracker)
+    _expect_untouched(state, seen, zone, action)
     result.conntrack, outcome = result.conntrack.track(seen, request)
-    if (
-        tracker is Tracker.USERSPACE
-        and request.translates
-        and outcome.entry
-        and not outcome.entry.is_translated
-    ):
-        raise SimulationError(
-            f"{action} translates nothing of {seen.tuple}: Open vSwitch before 3.3 dies of it"
-        )
+    if tracker is Tracker.USERSPACE and request.translates:
+        _expect_translation(outcome, seen, action)
     if outcome.tuple is not None and seen.tuple is not None and outcome.tuple != seen.tuple:
         state.packet, changed = translated(state.packet, state.fields, seen, outcome.tuple)
         state.fields.update(changed)
     state.tracked = outcome.state
     state.entry = outcome.entry.key if outcome.entry else None
+    is_kept = outcome.tuple is not None and not outcome.state & State.INV
+    state.carried = (zone, outcome.tuple) if is_kept else None
     if action.table is not None:
         onward = state.copy()
         values = (outcome.state, zone, outcome.mark, outcome.label)
         onward.fields.update(zip(CT_FIELDS, values, strict=True))
         _table(result, onward, action.table, depth + 1)
     state.fields.update(dict.fromkeys(CT_FIELDS, 0))
+
+
+def _expect_untouched(state: _State, seen: Sighting, zone: int, action: Ct) -> None:
+    """The kernel looks no packet up in the zone whose connection it carries (net/openvswitch/conntrack.c, skb_nfct_cached)."""
+    if state.carried is not None and state.carried[0] == zone and state.carried[1] != seen.tuple:
+        raise SimulationError(
+            f"{action} in zone {zone}, where the packet was looked up as {state.carried[1]} and is {seen.tuple} now:"
+            " ct_clear is expected before it"
+        )
+
+
+def _expect_translation(outcome: Outcome, seen: Sighting, action: Ct) -> None:
+    if outcome.entry and not outcome.entry.is_translated:
+        raise SimulationError(
+            f"{action} translates nothing of {seen.tuple}: Open vSwitch before 3.3 dies of it"
+        )
 
 
 def _written(state: _State, action: Ct) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -135,8 +135,8 @@ def _check_pkt_larger(data: bytes) -> CheckPktLarger:
 
 def _ct(data: bytes) -> Ct:
     flags, header, number, table, algorithm = _CT.unpack_from(data)
-    if flags & ~1 or algorithm:
-        raise Unreadable("ct with force or an algorithm")
+    if flags & ~(code.CT_COMMIT | code.CT_FORCE) or algorithm:
+        raise Unreadable("ct with flags that are not known or an algorithm")
     nat: Nat | None = None
     execute: list[SetField | Move] = []
     for kind, piece in pieces(data[24:]):
@@ -148,7 +148,8 @@ def _ct(data: bytes) -> Ct:
             raise Unreadable(f"ct that executes {action}")
         execute.append(action)
     zone = number if header == b"\0\0\0\0" else _bits(number, header)
-    return Ct(zone, None if table == code.NO_TABLE else table, bool(flags), nat, tuple(execute))
+    commit, force = bool(flags & code.CT_COMMIT), bool(flags & code.CT_FORCE)
+    return Ct(zone, None if table == code.NO_TABLE else table, commit, nat, tuple(execute), force)
 
 
 def _nat(data: bytes) -> Nat:

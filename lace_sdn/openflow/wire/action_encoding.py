@@ -40,6 +40,8 @@ OUTPUT, GROUP, DEC_TTL, SET_FIELD, COPY_FIELD, METER, EXPERIMENTER = 0, 22, 24, 
 RESUBMIT_TABLE, OUTPUT_REG, LEARN, STACK_PUSH, STACK_POP, CT, NAT, CT_CLEAR = 14, 15, 16, 27, 28, 35, 36, 43
 LEARN_LIMITED: Final = 45
 CHECK_PKT_LARGER: Final = 49
+CT_COMMIT, CT_FORCE = 1 << 0, 1 << 1
+"""Flags of a ct action (NX_CT_F_COMMIT, NX_CT_F_FORCE)."""
 GOTO_TABLE, APPLY_ACTIONS = 1, 4
 RESUBMIT_IN_PORT: Final = 0xFFF8
 """OFPP_IN_PORT in the 16 bits of OpenFlow 1.0, as vendor actions keep it."""
@@ -146,7 +148,8 @@ def _ct(action: Ct) -> bytes:
     inner = b"" if action.nat is None else _nat(action.nat)
     inner += b"".join([ENCODERS[each.__class__](each) for each in action.execute])
     table = NO_TABLE if action.table is None else action.table
-    return _CT.pack(EXPERIMENTER, 24 + len(inner), VENDOR, CT, action.commit, header, number, table) + inner
+    flags = (CT_COMMIT if action.commit else 0) | (CT_FORCE if action.force else 0)
+    return _CT.pack(EXPERIMENTER, 24 + len(inner), VENDOR, CT, flags, header, number, table) + inner
 
 
 def _learn(action: Learn) -> bytes:
