@@ -178,8 +178,8 @@ class Conntrack:
 
         Raises SimulationError for what does not end the same on both datapaths.
         """
-        if seen.tuple is None:
-            return self, Outcome(State.INV | State.TRK)
+        if seen.tuple is None or seen.state == State.INV:
+            return self, Outcome(State.INV | State.TRK, seen.tuple)
         if request.force and (turned := self._in_other_direction(seen, seen.tuple, request.zone)):
             return self._without(turned).look_up(replace(seen, state=0, entry=None), seen.tuple, request)
         return self.look_up(seen, seen.tuple, request)

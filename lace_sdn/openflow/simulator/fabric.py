@@ -10,7 +10,8 @@ from lace_sdn.openflow.actions import Learn
 from lace_sdn.openflow.fields import TUN_DST, TUN_IPV6_DST, TUN_IPV6_SRC, TUN_SRC, Port
 from lace_sdn.openflow.flow import BridgeProgram
 from lace_sdn.openflow.simulator.conntrack import Conntrack, Tracker
-from lace_sdn.openflow.simulator.machine import Bridge, run
+from lace_sdn.openflow.simulator.machine import Bridge, Fragments, run
+from lace_sdn.openflow.simulator.strays import Held
 from lace_sdn.openflow.simulator.table_index import TableIndex
 
 if TYPE_CHECKING:
@@ -41,16 +42,25 @@ class Passage(NamedTuple):
     steps: tuple[Step, ...]
 
 
+class Astray(NamedTuple):
+    """Where a fragment of a packet came out, beside another one; ``sender``: node and port that the packet had come in by."""
+
+    sender: tuple[str, int]
+    delivery: Delivery
+
+
 @dataclass(frozen=True)
 class Journey:
     """All that came of one packet: where it arrived, every lookup on the way, and what was handed to the controller.
 
-    ``to_controller``: by the port that the packet had come in by.
+    ``to_controller``: by the port that the packet had come in by. ``astray``: fragments of packets, this one or earlier ones,
+    that came out where neither the whole packet had come out nor its sender is (``Fabric.strays``).
     """
 
     deliveries: tuple[Delivery, ...]
     passages: tuple[Passage, ...]
     to_controller: tuple[Delivery, ...] = ()
+    astray: tuple[Astray, ...] = ()
 
 
 def first_bucket(group: Group, packet: Packet) -> Bucket:  # noqa: ARG001 - a chooser may look at the packet
@@ -69,25 +79,57 @@ class _Node:
     program: BridgeProgram
     bridge: Bridge
     conntrack: Conntrack
+    held: Held
+
+
+class _Arrival(NamedTuple):
+    """A packet at a bridge, the ``number``-th that the fabric was given; ``is_stray``: a fragment of it, beside another."""
+
+    node: str
+    port: int
+    packet: Packet
+    tunnel: Mapping[Field, int]
+    number: int
+    is_stray: bool = False
+
+
+class _Goals(NamedTuple):
+    """Nodes and ports where a packet had come in (``sender``), and where it or a part of it may come out."""
+
+    sender: tuple[str, int]
+    all: frozenset[tuple[str, int]]
+
+
+@dataclass
+class _Trip:
+    """What has come of one packet so far, and of what came beside it."""
+
+    deliveries: list[tuple[int, Delivery]] = field(default_factory=list)
+    to_controller: list[tuple[int, Delivery]] = field(default_factory=list)
+    strays: list[tuple[int, Delivery]] = field(default_factory=list)
+    passages: list[Passage] = field(default_factory=list)
 
 
 @dataclass
 class Fabric:
     """Bridges of many nodes. ``tunnel_port``: the number of each bridge's flow-based tunnel port.
 
+    ``strays``: as if every packet were a fragment of a large datagram, so many of earlier ones come out at each ``ct``.
     The one thing here with a state of its own: the programs installed and the connections tracked.
     """
 
     tunnel_port: int
     tracker: Tracker = Tracker.USERSPACE
     choose: Chooser = first_bucket
+    strays: int = 0
     _nodes: dict[str, _Node] = field(default_factory=dict)
+    _goals: list[_Goals] = field(default_factory=list)
 
     def add(self, node: str, addresses: Iterable[Address], program: BridgeProgram | None = None) -> None:
         """A node with its underlay addresses; an empty bridge drops everything."""
         installed = program or BridgeProgram()
         self._nodes[node] = _Node(
-            tuple(addresses), installed, self._bridge(installed), Conntrack(self.tracker)
+            tuple(addresses), installed, self._bridge(installed), Conntrack(self.tracker), Held(self.strays)
         )
 
     def install(self, node: str, program: BridgeProgram) -> None:
@@ -124,10 +166,10 @@ class Fabric:
         """A fabric in the same state that goes its own way from now on, and chooses buckets by ``choose`` if given."""
         chooser = choose or self.choose
         nodes = {
-            name: replace(each, bridge=replace(each.bridge, choose=chooser))
+            name: replace(each, bridge=replace(each.bridge, choose=chooser), held=each.held.copy())
             for name, each in self._nodes.items()
         }
-        return Fabric(self.tunnel_port, self.tracker, chooser, nodes)
+        return replace(self, choose=chooser, _nodes=nodes, _goals=list(self._goals))
 
     def inject(
         self, node: str, port: int, packet: Packet, tunnel: Mapping[Field, int] | None = None
@@ -136,29 +178,51 @@ class Fabric:
 
         Raises KeyError for an unknown node, SimulationError for a program that a switch would not run.
         """
-        deliveries: list[Delivery] = []
-        passages: list[Passage] = []
-        to_controller: list[Delivery] = []
-        waiting = [(node, port, packet, tunnel or {})]
+        number = len(self._goals)
+        trip = _Trip()
+        waiting = [_Arrival(node, port, packet, tunnel or {}, number)]
         while waiting:
-            here, in_port, current, fields = waiting.pop(0)
-            bridge = self._nodes[here]
-            result = run(bridge.bridge, bridge.conntrack, in_port, current, fields)
-            bridge.conntrack = result.conntrack
-            if result.learned:
-                bridge.bridge = replace(bridge.bridge, learned={**bridge.bridge.learned, **result.learned})
-            passages.append(Passage(here, in_port, tuple(result.steps)))
-            for emission in result.emissions:
+            arrival = waiting.pop(0)
+            for left, emission in self._pass(arrival, trip):
+                came = trip.strays if left.is_stray else trip.deliveries
                 if emission.port == Port.CONTROLLER:
-                    to_controller.append(Delivery(here, in_port, emission.packet))
-                    continue
-                if emission.port != self.tunnel_port:
-                    deliveries.append(Delivery(here, emission.port, emission.packet))
-                    continue
-                arrival = self._arrival(here, emission)
-                if arrival is not None:
-                    waiting.append(arrival)
-        return Journey(tuple(deliveries), tuple(passages), tuple(to_controller))
+                    told = trip.strays if left.is_stray else trip.to_controller
+                    told.append((left.number, Delivery(left.node, left.port, emission.packet)))
+                elif emission.port != self.tunnel_port:
+                    came.append((left.number, Delivery(left.node, emission.port, emission.packet)))
+                elif (onward := self._arrival(left, emission)) is not None:
+                    waiting.append(onward)
+        goals = {each[:2] for _, each in (*trip.deliveries, *trip.to_controller)}
+        self._goals.append(_Goals((node, port), frozenset({(node, port), *goals})))
+        return Journey(
+            tuple(each for _, each in trip.deliveries),
+            tuple(trip.passages),
+            tuple(each for _, each in trip.to_controller),
+            tuple(
+                Astray(self._goals[whose].sender, each)
+                for whose, each in trip.strays
+                if each[:2] not in self._goals[whose].all
+            ),
+        )
+
+    def _pass(self, arrival: _Arrival, trip: _Trip) -> list[tuple[_Arrival, Emission]]:
+        """Through one bridge: what leaves it, and whether that is the packet or fragments beside it."""
+        bridge = self._nodes[arrival.node]
+        fragments = Fragments(arrival.number, bridge.held, arrival.is_stray)
+        meets = replace(bridge.bridge, fragments=fragments)
+        result = run(meets, bridge.conntrack, arrival.port, arrival.packet, arrival.tunnel)
+        left = [(arrival, emission) for emission in result.emissions]
+        if arrival.is_stray:
+            return left
+        bridge.conntrack = result.conntrack
+        if result.learned:
+            bridge.bridge = replace(bridge.bridge, learned={**bridge.bridge.learned, **result.learned})
+        trip.passages.append(Passage(arrival.node, arrival.port, tuple(result.steps)))
+        beside = (
+            (arrival._replace(number=number, is_stray=True), emission)
+            for number, emission in fragments.astray
+        )
+        return [*left, *beside]
 
     def _bridge(self, program: BridgeProgram) -> Bridge:
         return Bridge(
@@ -168,7 +232,7 @@ class Fabric:
             meters=frozenset(meter.id for meter in program.meters),
         )
 
-    def _arrival(self, sender: str, emission: Emission) -> tuple[str, int, Packet, dict[Field, int]] | None:
+    def _arrival(self, sender: _Arrival, emission: Emission) -> _Arrival | None:
         """At the node that has the tunnel's destination, if any; the outer source is the sender's first address of its family.
 
         Without one the packet stays where it is.
@@ -176,10 +240,10 @@ class Fabric:
         ipv4, ipv6 = emission.tunnel[TUN_DST], emission.tunnel[TUN_IPV6_DST]
         target = IPv4Address(ipv4) if ipv4 else IPv6Address(ipv6)
         name = next((name for name, each in self._nodes.items() if target in each.addresses), None)
-        own = self._nodes[sender].addresses
+        own = self._nodes[sender.node].addresses
         source = next((each for each in own if each.version == target.version), None)
         if name is None or source is None:
             return None
         tunnel = dict(emission.tunnel)
         tunnel[TUN_SRC if source.version == 4 else TUN_IPV6_SRC] = int(source)
-        return name, self.tunnel_port, emission.packet, tunnel
+        return _Arrival(name, self.tunnel_port, emission.packet, tunnel, sender.number, sender.is_stray)

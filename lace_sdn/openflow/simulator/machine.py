@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -41,6 +42,7 @@ from lace_sdn.openflow.flow import Flow
 from lace_sdn.openflow.match import Match
 from lace_sdn.openflow.simulator.conntrack import Request, SimulationError, Tracker
 from lace_sdn.openflow.simulator.frames import PIPELINE_FIELDS, repacked, sighting, translated
+from lace_sdn.openflow.simulator.strays import Fragment, Held, Lookup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,6 +77,19 @@ class Emission(NamedTuple):
     tunnel: Mapping[Field, int]
 
 
+@dataclass
+class Fragments:
+    """What conntrack holds of other packets while this one, the ``number``-th of its fabric, is on its way.
+
+    ``is_beside``: it came out of a ``ct`` beside another, and lets nothing go itself. ``astray``: what left so, and whose it was.
+    """
+
+    number: int = 0
+    held: Held = field(default_factory=Held)
+    is_beside: bool = False
+    astray: list[tuple[int, Emission]] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Bridge:
     """What a packet meets. ``choose`` picks the bucket of a select group; ``learned``: flows that flows have made; ``meters``: numbers."""
@@ -83,6 +98,7 @@ class Bridge:
     groups: Mapping[int, Group]
     choose: Chooser
     learned: Mapping[FlowKey, Flow] = field(default_factory=dict)
+    fragments: Fragments = field(default_factory=Fragments)
     meters: frozenset[int] = frozenset()
 
     def find(self, table: int, fields: Mapping[Field, int]) -> Flow | None:
@@ -123,6 +139,16 @@ class _State:
     def copy(self) -> _State:
         return replace(self, fields=dict(self.fields), stack=list(self.stack))
 
+    def lookup(self) -> Lookup:
+        return Lookup({each: self.fields[each] for each in CT_FIELDS}, self.tracked, self.entry, self.carried)
+
+    def beside(self, fragment: Fragment) -> _State:
+        """The state of a fragment that goes on by this one's registers."""
+        fields = {each: value for each, value in self.fields.items() if each not in self.packet.headers}
+        lookup = fragment.lookup
+        fields.update({**fragment.packet.headers, **lookup.fields})
+        return _State(fragment.packet, fields, list(self.stack), lookup.tracked, lookup.entry, lookup.carried)
+
     def untrack(self) -> None:
         self.tracked, self.entry, self.carried = 0, None, None
         self.fields.update(dict.fromkeys(CT_FIELDS, 0))
@@ -136,7 +162,11 @@ class _State:
 
 
 def run(
-    bridge: Bridge, conntrack: Conntrack, in_port: int, packet: Packet, tunnel: Mapping[Field, int]
+    bridge: Bridge,
+    conntrack: Conntrack,
+    in_port: int,
+    packet: Packet,
+    tunnel: Mapping[Field, int],
 ) -> Run:
     """``packet`` comes in by ``in_port``, with these tunnel fields if that is a tunnel.
 
@@ -269,6 +299,7 @@ def _track(result: Run, state: _State, action: Ct, depth: int) -> None:
     zone = action.zone if isinstance(action.zone, int) else state.read(action.zone)
     request = Request(zone, action.commit, action.nat, *_written(state, action), action.force)
     tracker = result.conntrack.tracker
+    before = state.lookup()
     seen = sighting(state.packet, state.fields, state.tracked, state.entry, tracker)
     _expect_untouched(state, seen, zone, action)
     result.conntrack, outcome = result.conntrack.track(seen, request)
@@ -285,8 +316,29 @@ def _track(result: Run, state: _State, action: Ct, depth: int) -> None:
         onward = state.copy()
         values = (outcome.state, zone, outcome.mark, outcome.label)
         onward.fields.update(zip(CT_FIELDS, values, strict=True))
+        frozen = onward.copy()
         _table(result, onward, action.table, depth + 1)
+        if tracker is Tracker.USERSPACE and result.bridge.fragments.held.at_once:
+            _let_go(result, frozen, before, Resubmit(action.table), depth)
     state.fields.update(dict.fromkeys(CT_FIELDS, 0))
+
+
+def _let_go(result: Run, frozen: _State, before: Lookup, onward: Resubmit, depth: int) -> None:
+    """Fragments of others come out of the ``ct`` of this packet, and go on as it does; some of it stay for later ones.
+
+    What they commit is not kept: each is asked alone.
+    """
+    fragments = result.bridge.fragments
+    packet, _ = repacked(frozen.packet, frozen.fields)
+    rest = Fragment(fragments.number, packet, frozen.lookup())
+    if not fragments.is_beside:
+        for each in fragments.held.let_go():
+            beside = Fragments(each.number, fragments.held, is_beside=True)
+            apart = Run(replace(result.bridge, fragments=beside), result.conntrack)
+            with suppress(SimulationError):
+                _forward(apart, frozen.beside(each), onward, depth)
+            fragments.astray += [(each.number, emission) for emission in apart.emissions]
+    fragments.held.add(rest, rest.expired(before))
 
 
 def _expect_untouched(state: _State, seen: Sighting, zone: int, action: Ct) -> None:
