@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from lace_sdn.pipeline.constants import DEFAULT_MTU
+from lace_sdn.pipeline.limits import CONNECTIONS, OUTSIDE_SHARE
 
 KUBERNETES = "kubernetes"
 
@@ -103,6 +104,13 @@ def _node_remote(
     show_default=True,
     help="Octets of the pods' packets: the underlay's less 50, over an IPv6 underlay less 70.",
 )
+@click.option(
+    "--conntrack-limit",
+    type=click.IntRange(0, 0xFFFFFFFF // OUTSIDE_SHARE),
+    default=CONNECTIONS,
+    show_default=True,
+    help="Tracked connections of a pod in each of its two conntrack zones at most; clients outside together have four times as many. 0: no limit.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log every change, not only what needs attention.")
 def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its parameters
     source: str,
@@ -119,6 +127,7 @@ def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its par
     datapath_type: str,
     hosts_dir: Path | None,
     mtu: int,
+    conntrack_limit: int,
     verbose: bool,
 ) -> None:
     """Keep every bridge as the objects in --source say, until stopped.
@@ -151,6 +160,7 @@ def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its par
         datapath_type=datapath_type,
         hosts_dir=hosts_dir,
         mtu=mtu,
+        connections=conntrack_limit,
         verbose=verbose,
     )
     try:

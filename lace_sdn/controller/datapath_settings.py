@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from lace_sdn.switch.settings import Kept
 
@@ -20,14 +20,15 @@ RETRY_LAST: Final = 15.0
 class SettableDatapath(Protocol):
     """``lace_sdn.switch.datapath.Datapath``, or another one in a test."""
 
-    def keep(self) -> Kept:
-        """Have every setting in force; always ends, raises nothing."""
+    def keep(self, limits: Mapping[int, int] | None = None) -> Kept:
+        """Have every setting in force, and these limits of conntrack zones; always ends, raises nothing."""
 
 
 class DatapathSettings:
     """Looks when it is told to, and again after a failure, later and later. ``datapath``: None while it is not known.
 
     ``problems``: what is not known to be in force, in words. ``due``: by the clock, when a failure is tried again; None for never.
+    ``limits``: what conntrack zones may have, and ``connections``: what they had when it was looked last, by zone.
     """
 
     def __init__(self, node: str, clock: Callable[[], float]) -> None:
@@ -35,18 +36,23 @@ class DatapathSettings:
         self.datapath: SettableDatapath | None = None
         self.problems: tuple[str, ...] = ()
         self.due: float | None = None
+        self.limits: Mapping[int, int] = {}
+        self.connections: Mapping[int, int] = {}
         self._node = node
         self._clock = clock
         self._pause = RETRY_FIRST
 
-    def keep(self, *, is_new: bool, is_audit: bool) -> None:
-        """Look, if the bridge ``is_new`` (its daemon may have started again), or is audited, or a failure is due."""
+    def keep(self, limits: Mapping[int, int], *, is_new: bool, is_audit: bool) -> None:
+        """Look, if the bridge ``is_new`` (its daemon may have started again), or is audited, or a failure is due, or zones have other limits."""
         is_due = self.due is not None and self._clock() >= self.due
-        if self.datapath is None or not (is_new or is_audit or is_due):
+        is_other = limits != self.limits
+        if self.datapath is None or not (is_new or is_audit or is_due or is_other):
             return
-        kept = self.datapath.keep()
+        self.limits = limits
+        kept = self.datapath.keep(limits)
+        self.connections = kept.connections
         for name in kept.changed:
-            if is_new or self.problems:
+            if is_new or is_other or self.problems:
                 log.info("node=%s: datapath set: %s", self._node, name)
             else:
                 log.warning("node=%s: somebody changed the datapath; set again: %s", self._node, name)

@@ -6,10 +6,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from lace_sdn.pipeline.constants import SECOND_ZONE
 from lace_sdn.pipeline.limits import OTHER_PORTS, limit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from lace_sdn.openflow.wire import Metered
 
@@ -26,30 +27,33 @@ class Limited(NamedTuple):
 
 @dataclass(slots=True)
 class LimitWatch:
-    """``totals``: what was dropped since this process began to look."""
+    """``totals``: what was dropped since this process began to look; ``now``: who was at a limit at the last look."""
 
     totals: dict[Limited, int] = field(default_factory=dict)
     _seen: dict[Limited, int] = field(default_factory=dict)
-    _now: set[Limited] = field(default_factory=set)
+    now: frozenset[Limited] = frozenset()
 
-    def note(self, dropped: Mapping[Limited, int]) -> Iterator[tuple[Limited, int]]:
-        """What is news: who is limited now, and how many were dropped since; 0 for who is not any more.
+    def note(
+        self, dropped: Mapping[Limited, int], full: Collection[Limited] = ()
+    ) -> Iterator[tuple[Limited, bool]]:
+        """What is news: who is limited now, and who is not any more.
 
-        ``dropped``: as the switch counts, which begins anew when it restarts.
+        ``dropped``: as the switch counts, which begins anew when it restarts. ``full``: who has all that it may have.
         """
-        fresh: set[Limited] = set()
+        fresh = set(full)
+        yield from ((each, True) for each in sorted(fresh - self.now))
         for each, count in dropped.items():
             before = self._seen.get(each, 0)
             more = count - before if count >= before else count
             if more:
                 fresh.add(each)
                 self.totals[each] = self.totals.get(each, 0) + more
-                if each not in self._now:
-                    yield each, more
-        for each in sorted(self._now - fresh):
-            yield each, 0
+                if each not in self.now:
+                    yield each, True
+        for each in sorted(self.now - fresh):
+            yield each, False
         self._seen = dict(dropped)
-        self._now = fresh
+        self.now = frozenset(fresh)
 
 
 def by_meters(metered: Mapping[int, Metered], ports: Mapping[str, int]) -> dict[Limited, int]:
@@ -62,16 +66,27 @@ def by_meters(metered: Mapping[int, Metered], ports: Mapping[str, int]) -> dict[
     }
 
 
-def tell(node: str, news: Iterable[tuple[Limited, int]]) -> None:
+def by_zones(counts: Mapping[int, int], limits: Mapping[int, int], ports: Mapping[str, int]) -> set[Limited]:
+    """Whose conntrack zones are full. ``counts`` and ``limits``: entries, by zone."""
+    pods = {port: f"Pod {name}" for name, port in ports.items()}
+    return {
+        Limited(
+            pods.get(zone & ~SECOND_ZONE, OTHER_PORTS), "connections", f"{limits[zone]} tracked connections"
+        )
+        for zone, count in counts.items()
+        if count >= limits[zone]
+    }
+
+
+def tell(node: str, news: Iterable[tuple[Limited, bool]]) -> None:
     """What ``LimitWatch.note`` has found."""
-    for each, count in news:
-        if count:
+    for each, is_limited in news:
+        if is_limited:
             log.warning(
-                "node=%s: %s is at its limit of %s: %d dropped since the last look",
+                "node=%s: %s is at its limit of %s; what is more is dropped, others are not affected",
                 node,
                 each.who,
                 each.limit,
-                count,
             )
         else:
             log.warning("node=%s: %s is below its limit of %s again", node, each.who, each.limit)

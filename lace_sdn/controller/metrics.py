@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from lace_sdn.controller.api_world import ApiWorld
-    from lace_sdn.controller.limited import Limited
+    from lace_sdn.controller.limited import LimitWatch
     from lace_sdn.controller.node_state import Report
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -20,8 +20,8 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 class NodeMetrics:
     """In a registry of its own."""
 
-    def __init__(self, world: ApiWorld, limited: Callable[[], Mapping[Limited, int]]) -> None:
-        """``limited``: what limits have dropped, now."""
+    def __init__(self, world: ApiWorld, limits: Callable[[], LimitWatch]) -> None:
+        """``limits``: who is limited, now."""
         self.registry = CollectorRegistry()
         self._flows = Gauge("lace_flows", "Flows on the bridge.", registry=self.registry)
         self._groups = Gauge("lace_groups", "Groups on the bridge.", registry=self.registry)
@@ -38,7 +38,7 @@ class NodeMetrics:
             buckets=_SECONDS,
         )
         self.registry.register(_Watches(world))
-        self.registry.register(_Limits(limited))
+        self.registry.register(_Limits(limits))
 
     def note(self, report: Report) -> None:
         """The bridge holds this now."""
@@ -52,16 +52,20 @@ class NodeMetrics:
 class _Limits:
     """What was dropped because somebody was at a limit."""
 
-    def __init__(self, limited: Callable[[], Mapping[Limited, int]]) -> None:
-        self._limited = limited
+    def __init__(self, limits: Callable[[], LimitWatch]) -> None:
+        self._limits = limits
 
     def collect(self) -> Iterator[Any]:
         dropped = CounterMetricFamily(
             "lace_limited", "What was dropped of somebody who was at a limit.", labels=["who", "limit"]
         )
-        for each, count in self._limited().items():
+        at_limit = GaugeMetricFamily("lace_at_limit", "Who is at a limit now.", labels=["who", "limit"])
+        watch = self._limits()
+        for each, count in dict(watch.totals).items():
             dropped.add_metric([each.who, each.kind], count)
-        return iter((dropped,))
+        for each in watch.now:
+            at_limit.add_metric([each.who, each.kind], 1)
+        return iter((dropped, at_limit))
 
 
 class _Watches:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from lace_sdn.controller.datapath_settings import DatapathSettings
 from lace_sdn.controller.farewell import Farewell
-from lace_sdn.controller.limited import LimitWatch, by_meters, tell
+from lace_sdn.controller.limited import LimitWatch, by_meters, by_zones, tell
 from lace_sdn.controller.stale_endpoints import flushes, leave
 from lace_sdn.controller.zones import Occupants, claims, pods_ports, zones_of
 from lace_sdn.openflow.diff import Delta, diff
 from lace_sdn.pipeline.compiler import NodeCompiler
 from lace_sdn.pipeline.constants import DEFAULT_MTU
+from lace_sdn.pipeline.limits import CONNECTIONS, connection_limits
 from lace_sdn.switch.contract import BundleRefused, SwitchLost
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ class NodeLoop:
         *,
         sctp: bool = True,
         mtu: int = DEFAULT_MTU,
+        connections: int = CONNECTIONS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``sctp``: whether the datapath tracks it by its ports; ``mtu``: of pods, octets; ``clock``: seconds, never goes back."""
+        """``connections``: conntrack entries of a zone of a pod at most, 0 for any number; ``sctp``: whether the datapath tracks it by its ports; ``mtu``: of pods, octets; ``clock``: seconds, never goes back."""
         self.node = node
         self.bridge: ProgrammableBridge | None = None
         self.found: PortMap | None = None
@@ -69,6 +71,7 @@ class NodeLoop:
         self.programmed: Programmed | None = None
         self.settings = DatapathSettings(node, clock)
         self._clock = clock
+        self._connections = connections
         self._farewell = Farewell()
         self._compiler = NodeCompiler(node, sctp=sctp, mtu=mtu)
         self._installed: tuple[ProgrammableBridge, BridgeProgram] | None = None
@@ -120,7 +123,7 @@ class NodeLoop:
         judged = self._occupants.judge(claimed)
         self._hold(judged.held)
         ports = {name: port for name, port in ports.items() if name not in judged.held}
-        self._keep_settings(bridge)
+        self._keep_settings(bridge, ports)
         try:
             desired = self._bring(
                 bridge, world.cluster, ports, {name: claimed[name] for name in judged.fresh}
@@ -142,11 +145,13 @@ class NodeLoop:
         )
         return True
 
-    def _keep_settings(self, bridge: ProgrammableBridge) -> None:
+    def _keep_settings(self, bridge: ProgrammableBridge, ports: Mapping[str, int]) -> None:
         """Before the first flow of a connection, for a daemon that started again has forgotten them; and whenever the bridge is read."""
         is_new = self._confirmed_on is not bridge
         self.settings.keep(
-            is_new=is_new, is_audit=self._installed is None or self._installed[0] is not bridge
+            connection_limits(ports.values(), self._connections),
+            is_new=is_new,
+            is_audit=self._installed is None or self._installed[0] is not bridge,
         )
 
     def _hold(self, held: frozenset[str]) -> None:
@@ -273,7 +278,8 @@ class NodeLoop:
     def _report_limited(self, bridge: ProgrammableBridge) -> None:
         """Once when a port comes to its limit, and when it is below it again."""
         ports = self.found.ports if self.found else {}
-        tell(self.node, self.limited.note(by_meters(bridge.metered(), ports)))
+        full = by_zones(self.settings.connections, self.settings.limits, ports)
+        tell(self.node, self.limited.note(by_meters(bridge.metered(), ports), full))
 
     def forget(self) -> None:
         """Nobody knows what a try that failed has done: the next step reads the bridge, and begins anew."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from lace_sdn.controller.attacher import Attacher
 from lace_sdn.controller.backoff import Backoff
 from lace_sdn.controller.cni import CniServer
+from lace_sdn.controller.limited import LimitWatch
 from lace_sdn.controller.metrics import NodeMetrics
 from lace_sdn.controller.netlink import Netlink
 from lace_sdn.controller.node_state import NodeStateWriter, Report
@@ -20,13 +21,11 @@ from lace_sdn.node.naming import interface_of
 from lace_sdn.telemetry import Server, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from io import TextIOWrapper
     from pathlib import Path
 
     from lace_sdn.controller.api_world import ApiWorld
     from lace_sdn.controller.attaching import LinkKind
-    from lace_sdn.controller.limited import Limited
     from lace_sdn.controller.node_loop import NodeLoop
     from lace_sdn.controller.world import World
     from lace_sdn.switch.ovsdb import OvsdbNode
@@ -64,7 +63,7 @@ class OnNode:
         self._lock_file = cni_socket.with_suffix(".lock") if cni_socket else None
         self._lock: TextIOWrapper | None = None
         self._state = NodeStateWriter(world)
-        self._metrics = NodeMetrics(world, self._limited)
+        self._metrics = NodeMetrics(world, self._limits)
         self._address = telemetry
         self._telemetry: Server | None = None
         self._generation = ""
@@ -110,9 +109,9 @@ class OnNode:
             return "the bridge is not connected"
         return "" if worker[0].programmed is not None else "the bridge is not programmed yet"
 
-    def _limited(self) -> Mapping[Limited, int]:
+    def _limits(self) -> LimitWatch:
         worker = self._served.worker_of(self._world.node)
-        return dict(worker[0].limited.totals) if worker else {}
+        return worker[0].limited if worker else LimitWatch()
 
     def note(self, world: World | None) -> None:
         """Called whenever the node's loop has done something."""

@@ -27,6 +27,7 @@ from lace_sdn.controller.world import World, WorldReader
 from lace_sdn.kube.api.client import Api, ApiUnreachable
 from lace_sdn.pipeline.constants import DEFAULT_MTU
 from lace_sdn.pipeline.host import host_program
+from lace_sdn.pipeline.limits import CONNECTIONS
 from lace_sdn.switch.datapath import Datapath
 from lace_sdn.switch.openflow_app import SwitchApp
 from lace_sdn.switch.ovsdb import OvsdbNode, OvsdbSettings, datapath_id
@@ -72,7 +73,8 @@ class KubernetesSettings:
 class Settings:
     """``ovsdb``: node -> remote of its database; ``ovsdb_dir``: a folder with NODE/db.sock, watched.
 
-    ``source``: a folder of manifests, or the API server. ``hosts_dir``: where NODE/host.json is written; ``mtu``: of pods, octets.
+    ``source``: a folder of manifests, or the API server. ``hosts_dir``: where NODE/host.json is written; ``mtu``: of pods, octets;
+    ``connections``: conntrack entries of a zone of a pod at most, 0 for any number.
     """
 
     source: FolderSettings | KubernetesSettings
@@ -84,6 +86,7 @@ class Settings:
     datapath_type: str = "system"
     hosts_dir: Path | None = None
     mtu: int = DEFAULT_MTU
+    connections: int = CONNECTIONS
     verbose: bool = False
 
     @property
@@ -226,7 +229,12 @@ class Process:
 
     def _serve_node(self, node: str, remote: str) -> None:
         """A node is served when all of it has started; else it is tried again."""
-        loop = NodeLoop(node, sctp=not self._settings.is_userspace, mtu=self._settings.mtu)
+        loop = NodeLoop(
+            node,
+            sctp=not self._settings.is_userspace,
+            mtu=self._settings.mtu,
+            connections=self._settings.connections,
+        )
         settings = OvsdbSettings(
             datapath_type=self._settings.datapath_type,
             controller=f"unix:{self._settings.listen}",

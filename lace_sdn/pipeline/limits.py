@@ -12,9 +12,11 @@ from lace_sdn.openflow.fields import IN_PORT
 from lace_sdn.openflow.flow import Meter
 from lace_sdn.openflow.match import Match, term
 from lace_sdn.pipeline import tables
-from lace_sdn.pipeline.constants import GATEWAY_PORT, Priority
+from lace_sdn.pipeline.constants import GATEWAY_PORT, SECOND_ZONE, Priority
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lace_sdn.openflow.flow import Flow
     from lace_sdn.pipeline.unit import Owner
 
@@ -22,8 +24,20 @@ TOLD_A_SECOND: Final = 100
 """Packets of one port that are answered by the controller: refused, or too large. So many may also come at once."""
 REMEMBERED_CLIENTS: Final = 4096
 """Of a port of a Service with affinity: pods, and again as many addresses of the world outside. Others are served by a hash of theirs."""
+CONNECTIONS: Final = 65_536
+"""Conntrack entries of one zone of a pod, where the operator says no other number. A pod has two zones."""
+OUTSIDE_SHARE: Final = 4
+"""So many times as many has the zone of what comes in from the world outside: all its clients share it."""
 LAST_METER: Final = 0xFFFF
 """Meters of ours are 1..65535; others are somebody else's."""
+
+
+def connection_limits(ports: Iterable[int], limit: int) -> dict[int, int]:
+    """Entries that conntrack zones may have, by zone: ``limit`` for each of the pods' at these ofports; none at all for 0."""
+    if not limit:
+        return {}
+    pods = {zone: limit for port in ports for zone in (port, SECOND_ZONE | port)}
+    return {**pods, GATEWAY_PORT: OUTSIDE_SHARE * limit}
 
 
 OTHER_PORTS: Final = "the world outside"

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 import eventlet
 from ovs.unixctl.client import UnixctlClient
 
-from lace_sdn.switch.settings import SETTINGS, Kept
+from lace_sdn.switch.settings import LIMITED, READ_LIMITS, SETTINGS, Kept, read_limits, write_limits
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lace_sdn.switch.settings import Setting
 
 ANSWER_TIMEOUT: Final = 5.0
@@ -44,8 +46,11 @@ class Datapath:
         """As dpctl wants it: the one that all bridges of a type share (ovs-dpctl(8))."""
         return f"{self.kind}@ovs-{self.kind}"
 
-    def keep(self) -> Kept:
-        """Have every setting of this type of datapath in force. Blocks the greenthread, always ends, raises nothing."""
+    def keep(self, limits: Mapping[int, int] | None = None) -> Kept:
+        """Have every setting of this type of datapath in force. Blocks the greenthread, always ends, raises nothing.
+
+        ``limits``: entries that conntrack may have, by zone. Other zones are left alone.
+        """
         changed: list[str] = []
         problems: list[str] = []
         for setting in SETTINGS.get(self.kind, ()):
@@ -58,8 +63,30 @@ class Datapath:
             except NoAnswer as error:
                 # Nor will it answer the next question: flows wait for us.
                 problems.append(f"not known to be in force: {setting.name}, and what comes after it: {error}")
-                break
-        return Kept(tuple(changed), tuple(problems))
+                return Kept(tuple(changed), tuple(problems))
+        counts = self._keep_limits(limits or {}, changed, problems)
+        return Kept(tuple(changed), tuple(problems), counts)
+
+    def _keep_limits(
+        self, limits: Mapping[int, int], changed: list[str], problems: list[str]
+    ) -> dict[int, int]:
+        """How many entries each of the zones has."""
+        if not limits or self.kind not in LIMITED:
+            return {}
+        try:
+            found = read_limits(self._ask(READ_LIMITS))
+            wrong = {
+                zone: limit
+                for zone, limit in limits.items()
+                if zone not in found or found[zone].limit != limit
+            }
+            for command in write_limits(wrong):
+                self._ask(command)
+        except (CommandRefused, NoAnswer) as error:
+            problems.append(f"not known to be in force: limits of conntrack zones: {error}")
+            return {}
+        changed.extend([f"limits of {len(wrong)} conntrack zones"] if wrong else [])
+        return {zone: each.entries for zone, each in found.items() if zone in limits}
 
     def _is_in_force(self, setting: Setting) -> bool:
         lines = self._ask(setting.read).splitlines()

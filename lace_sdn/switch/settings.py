@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,39 @@ SETTINGS: Final[dict[str, tuple[Setting, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What ``keep`` did: names of settings that were not in force and are now, and what could not be done, in words."""
+    """What ``keep`` did: names of settings that were not in force and are now, and what could not be done, in words.
+
+    ``connections``: how many entries each conntrack zone with a limit has now.
+    """
 
     changed: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    connections: Mapping[int, int] = field(default_factory=dict)
+
+
+LIMITED: Final = frozenset({"netdev", "system"})
+"""Types of datapath whose conntrack zones get limits."""
+READ_LIMITS: Final = ("dpctl/ct-get-limits",)
+_LIMIT: Final = re.compile(r"zone=(\d+),limit=(\d+),count=(\d+)", re.ASCII)
+_ZONES_A_COMMAND: Final = 500
+
+
+class ZoneLimit(NamedTuple):
+    """Of one conntrack zone: entries that it may have, and that it has."""
+
+    limit: int
+    entries: int
+
+
+def read_limits(answer: str) -> dict[int, ZoneLimit]:
+    """By zone, what ``READ_LIMITS`` shows."""
+    found = (_LIMIT.fullmatch(line.strip()) for line in answer.splitlines())
+    numbers = (tuple(map(int, each.groups())) for each in found if each)
+    return {zone: ZoneLimit(limit, count) for zone, limit, count in numbers}
+
+
+def write_limits(limits: Mapping[int, int]) -> Iterator[tuple[str, ...]]:
+    """Commands that set these, by zone. A limit for every zone by itself: in userspace the default is one count for all zones together."""
+    words = [f"zone={zone},limit={limit}" for zone, limit in sorted(limits.items())]
+    for start in range(0, len(words), _ZONES_A_COMMAND):
+        yield ("dpctl/ct-set-limits", *words[start : start + _ZONES_A_COMMAND])

@@ -13,7 +13,7 @@ from lace_sdn.controller.node_loop import NodeLoop
 from lace_sdn.switch.settings import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 FAULT = Kept(problems=("not in force: the setting: no",))
 
@@ -24,13 +24,15 @@ class Site:
     def __init__(self) -> None:
         self.now = 0.0
         self.answer = Kept()
+        self.limits: dict[int, int] = {}
         self.bridge = RecordingBridge()
         self.loop = NodeLoop("node-1", clock=lambda: self.now)
         self.loop.bridge, self.loop.found = self.bridge, rows(PORTS)
         self.loop.settings.datapath = self
 
-    def keep(self) -> Kept:
+    def keep(self, limits: Mapping[int, int] | None = None) -> Kept:
         self.bridge.told.append("keep settings")
+        self.limits = dict(limits or {})
         return self.answer
 
     def step(self) -> list[str]:
@@ -48,6 +50,32 @@ def site() -> Site:
 def test_settings_are_in_force_before_the_first_flow(site: Site) -> None:
     told = site.step()
     assert (told[0], told[-1]) == ("keep settings", "commit")
+
+
+def test_every_pod_s_zones_have_limits_and_a_new_pod_s_before_its_flows(site: Site) -> None:
+    site.loop.found = rows({"ns/a": 1})
+    site.step()
+    assert site.limits == {1: 65536, 0x8001: 65536, 0x7001: 4 * 65536}
+    site.loop.found = rows(PORTS)
+    told = site.step()
+    assert (told[0], told[-1]) == ("keep settings", "commit")
+    assert site.limits.keys() == {1, 0x8001, 2, 0x8002, 0x7001}
+
+
+def test_a_pod_with_as_many_connections_as_it_may_have_is_told(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With whose zone it is, once while it lasts."""
+    site.step()
+    for count in (65535, 65536, 70000, 3):
+        site.answer = Kept(connections={0x8002: count, 1: 7})
+        site.loop.audit()
+        site.step()
+    told = [each.getMessage() for each in caplog.records if "limit of" in each.getMessage()]
+    assert [("is at" in each, "Pod ns/b" in each, "65536 tracked connections" in each) for each in told] == [
+        (True, True, True),
+        (False, True, True),
+    ]
 
 
 def test_settings_are_looked_at_with_the_bridge_and_not_otherwise(site: Site) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lace_sdn.controller.limited import LimitWatch
 from lace_sdn.controller.metrics import NodeMetrics
 from lace_sdn.kube.schemas import custom_resource_definitions
 from lace_sdn.operator.metrics import Metrics
@@ -28,7 +29,7 @@ def names(registry: CollectorRegistry) -> set[str]:
 
 def test_every_metric_is_told_of_and_no_other() -> None:
     world = SimpleNamespace(reflectors=())
-    known = names(Metrics().registry) | names(NodeMetrics(world, dict).registry)  # type: ignore[arg-type]
+    known = names(Metrics().registry) | names(NodeMetrics(world, LimitWatch).registry)  # type: ignore[arg-type]
     assert set(re.findall(r"`(lace_\w+)[`{]", TEXT)) == known
 
 

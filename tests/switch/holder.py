@@ -151,6 +151,11 @@ class Holder:
         kept = Datapath(remote, kind).keep()
         return kept.changed, kept.problems
 
+    def keep_limits(self, remote: str, kind: str, limits: dict[int, int]) -> Any:
+        """What was changed, what could not be, and how many entries the zones have."""
+        kept = Datapath(remote, kind).keep(limits)
+        return kept.changed, kept.problems, dict(kept.connections)
+
     def _begin_timing(self) -> float:
         """Reading a large request has held up everybody: that is not what is measured."""
         eventlet.sleep(0.05)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from dummy import DummySwitch
 
-from lace_sdn.switch.settings import SETTINGS
+from lace_sdn.switch.settings import SETTINGS, read_limits, write_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,3 +82,47 @@ def test_a_daemon_that_is_gone_is_said(switch: DummySwitch, holder: HolderProces
 
 def test_a_datapath_on_another_machine_is_its_operator_s(holder: HolderProcess) -> None:
     assert "tcp:192.0.2.1:6640, on another machine" in _problem(holder, "tcp:192.0.2.1:6640")
+
+
+LIMITS = {1: 500, 0x8001: 500, 0x7001: 2000}
+
+
+def _limits(switch: DummySwitch) -> dict[int, int]:
+    shown = read_limits(switch.appctl("dpctl/ct-get-limits", "netdev@ovs-netdev"))
+    return {zone: each.limit for zone, each in shown.items()}
+
+
+def test_zones_get_limits_once_and_what_somebody_changed_is_set_again(
+    switch: DummySwitch, holder: HolderProcess
+) -> None:
+    """The limits of other zones are left alone."""
+    switch.appctl("dpctl/ct-set-limits", "netdev@ovs-netdev", "zone=9,limit=7")
+    changed, problems, _ = holder.ask("keep_limits", switch.db, USERSPACE, LIMITS)
+    assert (changed[-1], problems) == ("limits of 3 conntrack zones", ())
+    assert _limits(switch) == {**LIMITS, 9: 7}
+    assert holder.ask("keep_limits", switch.db, USERSPACE, LIMITS) == ((), (), dict.fromkeys(LIMITS, 0))
+    switch.appctl("dpctl/ct-set-limits", "netdev@ovs-netdev", "zone=1,limit=8")
+    assert holder.ask("keep_limits", switch.db, USERSPACE, LIMITS)[0] == ("limits of 1 conntrack zones",)
+    assert _limits(switch) == {**LIMITS, 9: 7}
+
+
+def test_limits_are_set_again_after_a_restart(switch: DummySwitch, holder: HolderProcess) -> None:
+    holder.ask("keep_limits", switch.db, USERSPACE, LIMITS)
+    switch.restart_vswitchd()
+    assert _limits(switch) == {}
+    holder.ask("keep_limits", switch.db, USERSPACE, LIMITS)
+    assert _limits(switch) == LIMITS
+
+
+def test_limits_of_many_zones_take_several_commands() -> None:
+    many = dict.fromkeys(range(1, 1102), 5)
+    commands = list(write_limits(many))
+    assert [len(each) - 1 for each in commands] == [500, 500, 101]
+    assert commands[0][:2] == ("dpctl/ct-set-limits", "zone=1,limit=5")
+
+
+def test_a_daemon_that_hangs_leaves_limits_unknown(switch: DummySwitch, holder: HolderProcess) -> None:
+    switch.remove_bridge("br-int")
+    _, problems, counts = holder.ask("keep_limits", switch.db, USERSPACE, LIMITS)
+    assert "limits of conntrack zones" in problems[-1]
+    assert counts == {}

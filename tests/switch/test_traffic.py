@@ -25,6 +25,7 @@ from lace_sdn.pipeline.fixed import Fixed
 from lace_sdn.pipeline.limits import TOLD_A_SECOND
 from lace_sdn.pipeline.tables import CONTROLLER_LIMIT, PACKET_SIZE, REJECT, SIZE_GATE
 from lace_sdn.switch.contract import OTHERS, OURS
+from lace_sdn.switch.settings import READ_LIMITS, read_limits, write_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -288,6 +289,33 @@ def test_a_switch_that_cannot_forget_goes_on_and_is_reported_once(
         bridge.flush_connections(every)
     assert bridge.dump().program == TRANSLATING
     assert holder.log.count(f"event=cannot_flush bridge={bridge.datapath_id:016x}") == 1
+
+
+def test_a_zone_at_its_limit_keeps_what_it_has_and_takes_nothing_from_another(
+    openvswitch: DummySwitch, bridge: HeldBridge, wires: Wires
+) -> None:
+    """The limit of each zone is its own: in userspace the default would be one count for all zones together."""
+    install(bridge, TRANSLATING)
+    datapath = openvswitch.appctl("dpctl/dump-dps").strip()
+    for verb, *words in write_limits({71: 5, 72: 5}):
+        openvswitch.appctl(verb, datapath, *words)
+    floods = [ether(checked_udp(Ipv4(source=f"10.0.9.{last}"), b"x")) for last in range(1, 21)]
+    wires.receive(1, *floods)
+    wires.receive(2, *floods[:4])
+    wait_until(lambda: entries(openvswitch, datapath)[72] == 4, "the other zone's connections", BOUND_S)
+    assert entries(openvswitch, datapath) == {71: 5, 72: 4}
+    before = wires.connections()
+    wires.receive(1, *floods)
+    wires.receive(2, *floods[:4])
+    assert wires.connections() == before
+    assert entries(openvswitch, datapath) == {71: 5, 72: 4}
+    openvswitch.appctl("dpctl/ct-del-limits", datapath, "zone=71,72")
+
+
+def entries(switch: DummySwitch, datapath: str) -> dict[int, int]:
+    """How many connections conntrack counts in the zones that have limits."""
+    shown = read_limits(switch.appctl(READ_LIMITS[0], datapath))
+    return {zone: each.entries for zone, each in shown.items() if zone in ZONES}
 
 
 def test_what_a_bridge_learned_is_no_part_of_its_program(
