@@ -26,6 +26,8 @@ HONEST = b"may-well-arrive-"
 _MORE_FRAGMENTS = 0x2000
 _LATER = 185
 """Offset of a later fragment in units of 8 octets (RFC 791)."""
+_FRAGMENT = 1400
+"""Octets: Open vSwitch takes no smaller one that is not the last (ipf-set-min-frag, 1200 octets with the header)."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,10 @@ def _all(
             _tcp(places, HOST, "a/1", ports, flags, next(token), "srv/2"),
         )
     for offset, name in ((_MORE_FRAGMENTS, "first"), (_LATER, "last"), (_LATER | _MORE_FRAGMENTS, "later")):
-        yield f"{name} fragment", "d/1", _fragment(_udp(places, "d/1", "d/1", "b/1", next(token)), offset)
-        forged = _udp(places, "a/1", "b/1", "srv/2", next(token))
+        size = _FRAGMENT if offset & _MORE_FRAGMENTS else 0
+        own = _udp(places, "d/1", "d/1", "b/1", next(token).ljust(size, b"."))
+        yield f"{name} fragment", "d/1", _fragment(own, offset)
+        forged = _udp(places, "a/1", "b/1", "srv/2", next(token).ljust(size, b"."))
         yield f"{name} fragment, address of another network", "a/1", _fragment(forged, offset)
     yield "VIP of a network that it may not call", "d/1", _to(places, "d/1", VIP, DOOR, next(token))
     yield "VIP without endpoints", "d/1", _to(places, "d/1", NOWHERE, DOOR, next(token))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from attack_scene import Place
 
-RATE = 1500
+RATE = 2000
 """Forged frames a second."""
 TENANTS_DATA = b"data-of-tenant-a"
 _LARGE, _LARGE_INTERVAL = 60_000, 0.1
@@ -37,6 +37,8 @@ _BUSY_INTERVAL = 0.001
 _BEHIND = 0.05
 """Seconds that a sender catches up, after it could not run."""
 _SNAP = 400
+_FRAGMENT = 1400
+"""Octets: what Open vSwitch keeps of a datagram that is not complete (ipf-set-min-frag, 1200 octets with the header)."""
 _SO_TIMESTAMPNS, _SO_RCVBUFFORCE, _BUFFER = 35, 33, 256 << 20
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_IGNORE_OUTGOING = 263, 6, 23
 
@@ -108,7 +110,7 @@ def _note(seen: Seen, kinds: list[str], place: str, frame: bytes, moment: float)
     elif HONEST in frame:
         seen.honest += 1
     elif TENANTS_DATA in frame and place != "a/2":
-        seen.forbidden.append((moment, "data of another tenant", place))
+        seen.forbidden.append((moment, "data for a/2", place))
     elif REVOCABLE in frame:
         seen.revocable.append((moment, place))
 
@@ -189,7 +191,9 @@ def _connection(places: Mapping[str, Place], number: int) -> bytes:
 
 
 def _first_fragment(places: Mapping[str, Place], number: int) -> bytes:
-    frame = bytearray(encode(Packet.udp(_ends(places, places["d/2"].address), (41000, 41000), b"x" * 1000)))
+    frame = bytearray(
+        encode(Packet.udp(_ends(places, places["d/2"].address), (41000, 41000), b"x" * _FRAGMENT))
+    )
     struct.pack_into("!HHxxH", frame, 18, number & 0xFFFF, 0x2000, 0)
     struct.pack_into("!H", frame, 24, checksum(bytes(frame[14:34])))
     return bytes(frame)

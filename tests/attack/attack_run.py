@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import multiprocessing
 import secrets
 import sys
@@ -148,7 +149,9 @@ def _attack(lab: Lab, names: Iterable[str], hold: float, tell: Callable[[str], N
         time.sleep(1)
     seen, streams, records, sent = crew.end((watching, streaming, allowed, sending))
     _add_revoked(seen, stage.absences)
-    rows = [_row(span, seen, streams, (flows, records), sent) for span in spans]
+    rows = [
+        _row(span, _until(spans, at), seen, streams, (flows, records), sent) for at, span in enumerate(spans)
+    ]
     return Result(rows, seen.honest, seen.frames, seen.dropped)
 
 
@@ -190,15 +193,21 @@ def _add_revoked(seen: attack_raw.Seen, absences: list[list[float]]) -> None:
                 seen.forbidden.append((moment, "policy is gone", place))
 
 
-def _row(
+def _until(spans: list[tuple[str, float, float, str]], at: int) -> float:
+    """What arrives before the next event is the last one's."""
+    return spans[at + 1][1] if at + 1 < len(spans) else math.inf
+
+
+def _row(  # noqa: PLR0913, PLR0917 - what every process saw
     span: tuple[str, float, float, str],
+    until: float,
     seen: attack_raw.Seen,
     streams: Mapping[str, list[float]],
     allowed: tuple[Any, Any],
     sent: list[float],
 ) -> Row:
     name, began, ended, note = span
-    came = Counter(f"{kind} at {place}" for moment, kind, place in seen.forbidden if began <= moment < ended)
+    came = Counter(f"{kind} at {place}" for moment, kind, place in seen.forbidden if began <= moment < until)
     losses = attack_traffic.losses(*allowed, began, ended)
     gaps = {}
     for end, arrivals in streams.items():
