@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lace_sdn.lab import links
-from lace_sdn.lab.switches import UNDERLAY_BRIDGE
+from lace_sdn.lab import datapath, links
 from lace_sdn.openflow.match import parse_mac
 
 if TYPE_CHECKING:
@@ -56,7 +55,8 @@ def places(lab: Lab, state: ClusterState) -> dict[str, Place]:
         for each in state.endpoints
     }
     where = {HOST: (lab.host_namespace("web"), links.HOST_DEVICE, HOST_ADDRESS)}
-    where |= {name: (lab.node_namespace(name), UNDERLAY_BRIDGE, address) for name, address in NODES.items()}
+    uplink = datapath.of(lab).underlay_device
+    where |= {name: (lab.node_namespace(name), uplink, address) for name, address in NODES.items()}
     for name, (namespace, device, address) in where.items():
         found[name] = Place(namespace, device, parse_mac(links.mac(namespace, device)), address)
     return found
