@@ -190,14 +190,11 @@ class Echoes(Conversation):
         self.expect(token)
         answered = asyncio.Event()
         self._arrivals.expect_reply(self.probe.source, token, answered.set)
-        try:
-            for pause in _pauses():
-                self._send(token)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(answered.wait(), pause)
-                    break
-        finally:
-            self._arrivals.forget_reply(self.probe.source, token)
+        for pause in _pauses():
+            self._send(token)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(answered.wait(), pause)
+                break
         return ""
 
     def _send(self, token: bytes) -> None:

@@ -34,33 +34,32 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._seen: dict[bytes | int, set[str]] = {}
-        self._replied: dict[tuple[str, bytes], Callable[[], None]] = {}
+        self._replied: dict[bytes | int, tuple[str, Callable[[], None]]] = {}
 
     def expect(self, sign: bytes | int) -> None:
         """Begin to record ``sign`` (a token or a sequence number)."""
         self._seen[sign] = set()
 
     def expect_reply(self, source: str, token: bytes, on_reply: Callable[[], None]) -> None:
-        """``on_reply`` is called when an echo of ``token`` comes back to the place that sent it."""
-        self._replied[source, token] = on_reply
+        """``on_reply`` is called whenever an echo of ``token`` comes back to the place that sent it, until it is forgotten.
 
-    def forget_reply(self, source: str, token: bytes) -> None:
-        """The inverse of ``expect_reply``."""
-        self._replied.pop((source, token), None)
+        What was sent again, because the first answer was slow, is answered again.
+        """
+        self._replied[token] = source, on_reply
 
     def is_reply_to(self, source: str, token: bytes) -> bool:
-        """Whether ``source`` waits for an echo of ``token``."""
-        return (source, token) in self._replied
+        """Whether ``source`` has sent an echo of ``token``."""
+        return token in self._replied and self._replied[token][0] == source
 
     def forget(self, sign: bytes | int) -> set[str]:
         """End recording: the places where it was seen."""
+        self._replied.pop(sign, None)
         return self._seen.pop(sign, set())
 
     def record(self, place: str, arrival: Arrival) -> None:
         """What a watcher saw. A reply is for the place that sent the request: anywhere else it is as much astray as a request."""
-        on_reply = self._replied.get((place, arrival.token)) if arrival.is_echo_reply else None
-        if on_reply is not None:
-            on_reply()
+        if arrival.is_echo_reply and self.is_reply_to(place, arrival.token):
+            self._replied[arrival.token][1]()
         else:
             self._seen.get(arrival.sequence or arrival.token, set()).add(place)
 

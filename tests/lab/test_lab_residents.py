@@ -170,6 +170,18 @@ def test_a_reply_at_another_place_than_its_source_is_recorded_as_an_arrival() ->
     assert arrivals.forget(b"mine") == {"shop/db"}
 
 
+def test_replies_to_an_echo_that_was_sent_again_are_no_arrivals() -> None:
+    """The first came after the second request had left. Once the probe is over, they are somebody else's."""
+    arrivals, replies = Arrivals(), []
+    arrivals.expect(b"mine")
+    arrivals.expect_reply("shop/web", b"mine", lambda: replies.append("here"))
+    reply = replace(ECHO, is_echo_reply=True)
+    arrivals.record("shop/web", reply)
+    arrivals.record("shop/web", reply)
+    assert (replies, arrivals.forget(b"mine")) == (["here", "here"], set())
+    assert not arrivals.is_reply_to("shop/web", b"mine")
+
+
 @pytest.mark.lab
 def test_a_lab_changes_while_a_pods_own_process_has_a_port(
     standing: Lab, bring: Bring, tmp_path: Path
