@@ -135,6 +135,7 @@ def _attack(lab: Lab, names: Iterable[str], hold: float, tell: Callable[[str], N
     crew = Crew(places)
     watching = crew.start(attack_raw.watch, [each.kind for each in forgeries])
     streaming = crew.start(_stream)
+    streaming.recv()  # all streams are connected
     allowed = crew.start(attack_traffic.run, flows)
     sending = crew.start(attack_raw.send, forgeries, honest)
     spans: list[tuple[str, float, float, str]] = []
@@ -166,6 +167,7 @@ def _stream(places: Mapping[str, Place], stop: Callable[[], bool], result: Any) 
     ):
         near, far = ((places[each].namespace, places[each].address) for each in (client, server))
         streams.tcp(name, near, far, port, client_port)
+    result.send(len(streams.ends))
     with streams:
         while not stop():
             time.sleep(0.1)

@@ -150,7 +150,7 @@ def run_revocable(places: Mapping[str, Place], stop: Callable[[], bool]) -> None
             listener = opened.enter_context(socket.create_server((places["srv/2"].address, 7121)))
         with netns.inside(source.namespace):
             stream = opened.enter_context(socket.socket())
-        stream.settimeout(10)
+        stream.settimeout(60)
         stream.connect((places["srv/2"].address, 7121))
         accepted = opened.enter_context(listener.accept()[0])
         for each in (stream, accepted, *servers):

@@ -78,12 +78,12 @@ class Streams:
     def tcp(
         self, name: str, client: tuple[str, str], server: tuple[str, str], port: int, client_port: int = 0
     ) -> None:
-        """As ``udp``; ``client_port``: 0 for any. Raises OSError when the connection is not made within 5 s."""
+        """As ``udp``; ``client_port``: 0 for any. Raises OSError when the connection is not made within a minute."""
         with netns.inside(server[0]):
             listener = socket.create_server((server[1], port), family=_family(server[1]))
         with netns.inside(client[0]):
             near = socket.socket(_family(client[1]), socket.SOCK_STREAM)
-        near.settimeout(5)
+        near.settimeout(60)
         near.bind((client[1], client_port))
         near.connect((server[1], port))
         far, _ = listener.accept()
