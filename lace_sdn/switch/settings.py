@@ -33,6 +33,14 @@ SETTINGS: Final[dict[str, tuple[Setting, ...]]] = {
             in_force="TCP sequence checking: disabled",
             write=("dpctl/ct-disable-tcp-seq-chk",),
         ),
+        # All pods' fragments wait in one place, 15 s for the rest of their datagram: a pod that never sends it fills the default of 1000
+        # with 67 a second. 5000 is the most that Open vSwitch takes (docs/decisions/0025).
+        Setting(
+            "conntrack keeps up to 5000 fragments",
+            read=("dpctl/ipf-get-status",),
+            in_force=r"max num frags \(v4/v6\): 5000",
+            write=("dpctl/ipf-set-max-nfrags", "5000"),
+        ),
     ),
 }
 """What a datapath is set to, by its type (Bridge.datapath_type of ovs-vswitchd.conf.db(5)). Types that are not named are left alone."""

@@ -1,11 +1,12 @@
-"""A process that sends one datagram again and again by a socket that it is given: ``flooding.py FD ADDRESS PORT RATE``, until it is ended.
+"""A process that sends datagrams by a socket that it is given: ``flooding.py FD ADDRESS PORT RATE``, until it is ended.
 
-``RATE``: datagrams a second. A line on its output for each second: how many were sent so far.
+By a raw socket it sends first fragments of datagrams that never end, each of another one. ``RATE``: a second. A line on its output for each second: how many were sent so far.
 """
 
 from __future__ import annotations
 
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from lace_sdn.lab import netns
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_DATA, _MORE = 1400, 0x2000
 STEP = 0.002
 """Seconds between two bursts."""
 
@@ -36,10 +38,14 @@ class Flood:
 
 
 @contextmanager
-def flood(namespace: str, peer: tuple[str, int], rate: int) -> Iterator[Flood]:
-    """While the block runs, ``rate`` datagrams a second from ``namespace`` to ``peer``."""
+def flood(
+    namespace: str, peer: tuple[str, int], rate: int, kind: socket.SocketKind = socket.SOCK_DGRAM
+) -> Iterator[Flood]:
+    """While the block runs, ``rate`` datagrams a second from ``namespace`` to ``peer``; of kind SOCK_RAW first fragments."""
     with netns.inside(namespace):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock = socket.socket(socket.AF_INET, kind, socket.IPPROTO_UDP)
+    if kind == socket.SOCK_RAW:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
     # Without a connection no refusal comes back to it.
     program = [sys.executable, __file__, str(sock.fileno()), *map(str, (*peer, rate))]
     process = subprocess.Popen(program, pass_fds=[sock.fileno()], stdout=subprocess.PIPE, text=True)
@@ -55,17 +61,35 @@ def main() -> None:
     """Send in bursts; who cannot keep up sends what it can."""
     sock = socket.socket(fileno=int(sys.argv[1]))
     peer, rate = (sys.argv[2], int(sys.argv[3])), int(sys.argv[4])
+    is_raw = sock.type == socket.SOCK_RAW
     started = time.monotonic()
     said, sent = started, 0
     while True:
         now = time.monotonic()
         for _ in range(min(int((now - started) * rate) - sent, 500)):
-            sock.sendto(b"flood", peer)
+            sock.sendto(_fragment(peer[0], sent) if is_raw else b"flood", peer)
             sent += 1
         if now - said > 1:
             print(sent, now - started, flush=True)
             said = now
         time.sleep(STEP)
+
+
+def _fragment(to: str, number: int) -> bytes:
+    """The first of two fragments (RFC 791), with its kernel's own address. A switch takes none below 1200 octets."""
+    head = struct.pack(
+        "!BBHHHBBH4x4s",
+        0x45,
+        0,
+        20 + _DATA,
+        number & 0xFFFF,
+        _MORE,
+        64,
+        socket.IPPROTO_UDP,
+        0,
+        socket.inet_aton(to),
+    )
+    return head + struct.pack("!HHHH", 7000, 7000, 2 * _DATA, 0) + bytes(_DATA - 8)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from dummy import DummySwitch
+from dummy import DummySwitch, wait_until
 
 from lace_sdn.switch.settings import SETTINGS, read_limits, write_limits
 
@@ -43,7 +43,7 @@ def test_a_daemon_that_starts_again_has_forgotten_and_is_set_again(
     switch: DummySwitch, holder: HolderProcess
 ) -> None:
     holder.ask("keep_settings", switch.db, USERSPACE)
-    switch.restart_vswitchd()
+    _restart(switch)
     assert holder.ask("keep_settings", switch.db, USERSPACE) == (NAMES, ())
     assert _sequence_check(switch) == "TCP sequence checking: disabled"
 
@@ -53,11 +53,16 @@ def test_a_datapath_without_settings_is_asked_nothing(switch: DummySwitch, holde
     assert holder.ask("keep_settings", switch.db, "dummy") == ((), ())
 
 
+def _restart(switch: DummySwitch) -> None:
+    """Until the daemon has read its database: it answers before."""
+    switch.restart_vswitchd()
+    wait_until(lambda: switch.appctl("dpctl/dump-dps").strip() == "netdev@ovs-netdev", "the datapath")
+
+
 def _problem(holder: HolderProcess, remote: str) -> str:
     changed, problems = holder.ask("keep_settings", remote, USERSPACE)
     assert changed == ()
-    (problem,) = set(problems)
-    return str(problem)
+    return str(problems[0])
 
 
 def test_a_daemon_that_hangs_is_given_up(switch: DummySwitch, holder: HolderProcess) -> None:
@@ -108,7 +113,7 @@ def test_zones_get_limits_once_and_what_somebody_changed_is_set_again(
 
 def test_limits_are_set_again_after_a_restart(switch: DummySwitch, holder: HolderProcess) -> None:
     holder.ask("keep_limits", switch.db, USERSPACE, LIMITS)
-    switch.restart_vswitchd()
+    _restart(switch)
     assert _limits(switch) == {}
     holder.ask("keep_limits", switch.db, USERSPACE, LIMITS)
     assert _limits(switch) == LIMITS
