@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lace_sdn.openflow.wire import read_packet_in
 from lace_sdn.openflow.wire.oxm import Unreadable
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     BridgeCallback = Callable[[Bridge], None]
 
 _Method = TypeVar("_Method", bound="Callable[..., None]")
+
+MISS_OCTETS: Final = 128
+"""Of packets that no flow matches, which are dropped. Flows that send packets to us say themselves how much of them."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,6 +77,10 @@ class SwitchApp:
         if old is not None:
             self._down(old)
         bridge = Bridge(datapath, self._mtu)
+        # A bridge that was called sends no packets before it is told how much of them (Open vSwitch, DESIGN, asynchronous messages).
+        datapath.send_msg(
+            library.parser.OFPSetConfig(datapath, library.ofproto.OFPC_FRAG_NORMAL, MISS_OCTETS)
+        )
         self.bridges[bridge.datapath_id] = bridge
         _LOG.info("event=bridge_up bridge=%s", bridge.name)
         library.hub.spawn(self._on_up, bridge)

@@ -59,6 +59,13 @@ class Holder:
         """``up`` and ``down`` with the datapath id, in order."""
         return self._events
 
+    def call(self, path: str) -> None:
+        """Speak to a bridge that listens there, until ``hang_up``."""
+        self._call = self._app.call(Path(path))
+
+    def hang_up(self) -> None:
+        self._call.close()
+
     def bridges(self) -> list[int]:
         return sorted(self._app.bridges)
 

@@ -178,6 +178,26 @@ def test_a_segment_to_nobody_comes_back_refused_where_it_came_in(
     assert wires.sent(1) == []
 
 
+def test_a_bridge_that_is_called_has_segments_refused_too(
+    openvswitch: DummySwitch, holder: HolderProcess
+) -> None:
+    """It sends packets to a controller that it did not connect to only if that one asks for them."""
+    name, number = "called", 0xCA11ED
+    openvswitch.add_bridge(name, f"other-config:datapath-id={number:016x}")
+    socket = openvswitch.folder / f"{name}.controller"
+    openvswitch.vsctl("set-controller", name, f"punix:{socket}")
+    holder.ask("call", str(socket))
+    bridge = holder.wait_for_bridge(number)
+    bridge.name = name
+    install(bridge, REFUSING)
+    wires = Wires(openvswitch, bridge)
+    wires.receive(2, ether(Ipv4().around(TCP, tcp(SYN))))
+    assert read(wires.answer(2)).reset[2:] == (0, 1001, RST | ACK)
+    wires.close()
+    holder.ask("hang_up")
+    openvswitch.remove_bridge(name)
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_datagram_to_nobody_comes_back_as_unreachable(
     bridge: HeldBridge, wires: Wires, version: int
