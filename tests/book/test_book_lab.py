@@ -22,20 +22,15 @@ pytestmark = pytest.mark.lab
 
 COLLIDING = frozenset(
     {
-        "affinity",
         "back-doors",
-        "dual-stack-service",
-        "hairpin",
-        "no-endpoints",
         "no-identity",
         "nodeport-cluster",
         "nodeport-denied",
         "nodeport-local",
         "service-only-from-outside",
-        "service-overlapping-networks",
     }
 )
-"""Where one client comes to one endpoint by several addresses, which from one source port still gets in its own way."""
+"""Where a client outside comes to one endpoint by several addresses, which from one source port still gets in its own way."""
 
 
 @pytest.fixture(scope="module")
