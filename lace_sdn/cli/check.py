@@ -35,7 +35,7 @@ def check(source: Path, *, as_json: bool) -> None:
     """
     result = silently_built(source, Ledger())
     conditions = tuple(dict.fromkeys((*result.conditions, *resolve(result.state).conditions)))
-    is_good = not result.problems and all(_is_fine(condition) for condition in conditions)
+    is_good = not result.problems and not result.held and all(_is_fine(condition) for condition in conditions)
     if as_json:
         click.echo(json.dumps(_as_json(result, conditions, is_good=is_good), indent=2))
     else:
@@ -62,6 +62,7 @@ def _counts(state: ClusterState) -> dict[str, int]:
 def _as_json(result: Built, conditions: tuple[Condition, ...], *, is_good: bool) -> dict[str, Any]:
     return {
         "ok": is_good,
+        "held": result.held,
         "problems": [problem.as_json() for problem in result.problems],
         "conditions": [
             {
@@ -88,6 +89,8 @@ def _print(result: Built, conditions: tuple[Condition, ...], *, is_good: bool) -
         message = escape(condition.message)
         text = f"[bold {colour}]{condition.reason}[/] {where}: {condition.type}={condition.status}: {message}"
         console.print(text, soft_wrap=True)
+    if result.held:
+        console.print(f"[bold red]held[/] {escape(result.held)}", soft_wrap=True)
     if result.problems or conditions:
         console.print()
     console.print(_networks(result.state))

@@ -44,6 +44,8 @@ def built(source: Path) -> Built:
     result = silently_built(source, Ledger())
     for problem in result.problems:
         click.secho(str(problem), err=True, fg="red")
+    if result.held:
+        click.secho(result.held, err=True, fg="red")
     for each in (*result.conditions, *resolve(result.state).conditions):
         if not each.status:
             click.secho(f"{each.kind} {each.name}: {each.reason}: {each.message}", err=True, fg="yellow")

@@ -19,6 +19,7 @@ def describe(world: World | None, loops: Iterable[NodeLoop]) -> dict[str, Any]:
     return {
         "generation": generation,
         "nodes": {loop.node: _node(loop, generation) for loop in loops},
+        "held": world.built.held if world else "",
         "problems": [str(problem) for problem in world.built.problems] if world else [],
         "conditions": [
             {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from lace_sdn.model.cluster import Condition
+    from lace_sdn.model.cluster import ClusterState, Condition
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +53,12 @@ class Reporter:
     def __init__(self) -> None:
         self._reported: frozenset[str] = frozenset()
 
-    def report(self, problems: Iterable[Problem], conditions: Iterable[Condition]) -> None:
-        """Everything that is wrong now."""
-        texts = frozenset(map(str, problems)) | frozenset(
-            f"{each.kind}/{each.name}: {each.reason}: {each.message}" for each in conditions
+    def report(self, problems: Iterable[Problem], conditions: Iterable[Condition], held: str = "") -> None:
+        """Everything that is wrong now, and what waits for it."""
+        texts = (
+            frozenset(filter(None, (held,)))
+            | frozenset(map(str, problems))
+            | frozenset(f"{each.kind}/{each.name}: {each.reason}: {each.message}" for each in conditions)
         )
         for text in sorted(texts - self._reported):
             log.error("%s", text)
@@ -76,6 +78,8 @@ class WorldReader:
         self._state_file = state_file
         self._is_userspace = is_userspace
         self._is_behind = False
+        self._complete: tuple[Manifests, ClusterState] | None = None
+        """What was read when everything could be, last."""
         self._ledger: Ledger | None = None
         """As it was last on disk."""
         self._is_doubtful = False
@@ -101,16 +105,22 @@ class WorldReader:
         # and would never say so: all is read once more.
         name = generation(self._path)
         manifests = self._source.read()
+        if "" in manifests.unreadable and not manifests.objects:
+            raise OSError(
+                f"{manifests.problems[0]}; nothing is known of its objects: nodes keep what is installed"
+            )
         self._is_behind = generation(self._path) != name or not (name or manifests.failed)
         built, trouble = self._recorded(manifests)
-        self._last_good.keep(manifests)
+        if not built.held:
+            self._complete = manifests, built.state
+        self._last_good.keep(manifests, self._complete[0] if built.held and self._complete else None)
         failed = ", ".join(
             str(self._path / each) if each else str(self._path) for each in sorted(manifests.failed)
         )
         if self._is_userspace:
             more = unsupported_protocols(built.state)
             built = replace(built, conditions=built.conditions + more)
-        self._reporter.report(built.problems, built.conditions)
+        self._reporter.report(built.problems, built.conditions, built.held)
         unread = f"cannot be read: {failed}" if failed else ""
         pending = "; ".join(filter(None, (trouble, unread, self._last_good.trouble)))
         # Whoever waits for the name of these contents waits until all of them is in force.
@@ -129,10 +139,11 @@ class WorldReader:
                 raise
             # A file that we cannot read is not replaced either: whoever restores it finds it as it was.
             return self._frozen(manifests, self._ledger, error)
+        former = self._former(found)
         # Between two writes of somebody who restores it there is none for a moment.
         known = self._ledger if found == Ledger() and self._ledger is not None else found
         durable = self._ledger if self._is_doubtful and self._ledger is not None else known
-        built = build(manifests, known)
+        built = build(manifests, known, former=former)
         if built.ledger != found or self._is_doubtful:
             self._is_doubtful = True
             try:
@@ -143,8 +154,14 @@ class WorldReader:
         self._ledger = built.ledger
         return built, ""
 
+    def _former(self, known: Ledger) -> ClusterState | None:
+        """The state when everything could be read last, by this process or the one before; None if that was never."""
+        if self._complete is None and self._last_good.complete is not None:
+            self._complete = self._last_good.complete, build(self._last_good.complete, known).state
+        return self._complete[1] if self._complete else None
+
     def _frozen(self, manifests: Manifests, known: Ledger, error: OSError) -> tuple[Built, str]:
-        built = build(manifests, known, is_frozen=True)
+        built = build(manifests, known, is_frozen=True, former=self._former(known))
         why = str(error) if str(self._state_file) in str(error) else f"{self._state_file}: {error}"
         waits = "what needs a new number waits, all else is in force"
         problem = Problem(Place(str(self._state_file)), "", "", why, "expected to read and write it", waits)

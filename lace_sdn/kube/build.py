@@ -21,6 +21,7 @@ from lace_sdn.kube.between import (
     unfit,
 )
 from lace_sdn.kube.decode import in_order
+from lace_sdn.kube.gaps import Gap, gap_of, not_read, without_held
 from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of, report_apart, report_contests
 from lace_sdn.kube.probes import report_hidden, report_unknown_ports
 from lace_sdn.kube.report import Report
@@ -48,11 +49,16 @@ class Built:
     ledger: Ledger
     problems: tuple[Problem, ...]
     conditions: tuple[Condition, ...]
+    held: str = ""
+    """What waits until everything can be read, in words; "" for nothing."""
 
 
-def build(manifests: Manifests, known: Ledger, *, is_frozen: bool = False) -> Built:
+def build(
+    manifests: Manifests, known: Ledger, *, is_frozen: bool = False, former: ClusterState | None = None
+) -> Built:
     """The state that the manifests ask for, given the allocations made so far.
 
+    ``former``: the last one of which everything could be read; what is not known now opens nothing that it did not (``lace_sdn.kube.gaps``).
     ``is_frozen``: nothing that ``known`` does not hold is in the state (``lace_sdn.policy.recorded``); the ledger of the answer holds it.
     """
     report = Report(manifests)
@@ -73,7 +79,13 @@ def build(manifests: Manifests, known: Ledger, *, is_frozen: bool = False) -> Bu
         {namespace.name: namespace.labels for namespace in namespaces},
         [network.name for network in networks],
     )
-    bound = _bound(placed(pods, names, report), networks, (binder, keyed), report)
+    gap = gap_of(manifests)
+    bound = _bound(
+        _not_held(placed(pods, names, report), gap, manifests, keyed, report),
+        networks,
+        (binder, keyed),
+        report,
+    )
     allocated = allocate(networks, bound, pinned, keyed)
     if is_frozen:
         allocated = only_recorded(allocated, known)
@@ -97,10 +109,23 @@ def build(manifests: Manifests, known: Ledger, *, is_frozen: bool = False) -> Bu
     services = build_services(
         manifests, without_services, BackendFinder(manifests, pods, without_services), network_of, report
     )
-    state = replace(without_services, services=services)
+    services = tuple(without_held(services, gap, former, report))
+    state = replace(without_services, services=services, doubt=gap.doubt(former))
     report_missing_networks(state, report)
     report_only_external(state, report)
-    return Built(state, allocated.ledger, report.all_problems(), report.all_conditions())
+    return Built(state, allocated.ledger, report.all_problems(), report.all_conditions(), gap.said())
+
+
+def _not_held(
+    pods: Iterable[Pod], gap: Gap, manifests: Manifests, known: Ledger, report: Report
+) -> Iterator[Pod]:
+    """Those that have a network, or whose network does not hang on what cannot be read."""
+    written = {each.identity.name for each in manifests.of_kind("Namespace")}
+    for pod in pods:
+        if current_lease(pod, known) is None and gap.holds_pod(pod, written):
+            report.refused(not_read("Pod", pod.id))
+        else:
+            yield pod
 
 
 _SOME_LEFT_OUT = "pods on the nodes without a block are refused"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_Objects = tuple[Manifest, ...]
+
 FORMAT: Final = 1
 """The version of the JSON form."""
 
@@ -31,7 +33,9 @@ class LastGoodFile:
 
     def __init__(self, state_file: Path) -> None:
         self._path = state_file.with_name(f"{state_file.name}.last-good")
-        self._kept: tuple[Manifest, ...] | None = None
+        self._kept: tuple[_Objects, _Objects | None] | None = None
+        self.complete: Manifests | None = None
+        """What was last on disk of a time when everything could be read; None if nothing."""
         self.trouble = ""
         """Why the objects in force are not on disk; "" when they are."""
 
@@ -45,19 +49,24 @@ class LastGoodFile:
             log.error("%s: the last good objects cannot be read: %s; %s", self._path, error, _UNKNOWN)  # noqa: TRY400
             return None
         try:
-            found = _from_json(text)
+            found, complete = _from_json(text)
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             log.error("%s: the last good objects are damaged: %r; %s", self._path, error, _UNKNOWN)  # noqa: TRY400
             return None
-        self._kept = found.objects
+        self._kept = (found.objects, complete.objects if complete else None)
+        self.complete = complete or found
         return found
 
-    def keep(self, manifests: Manifests) -> bool:
-        """Replace the file if the objects are others than before. False if they are not on disk."""
-        if manifests.objects == self._kept:
+    def keep(self, manifests: Manifests, complete: Manifests | None = None) -> bool:
+        """Replace the file if the objects are others than before. False if they are not on disk.
+
+        ``complete``: those when everything could be read, if that is not so now.
+        """
+        now = (manifests.objects, complete.objects if complete else None)
+        if now == self._kept:
             return True
         try:
-            replace_file(self._path, _to_json(manifests))
+            replace_file(self._path, _to_json(*now))
         except (OSError, TypeError, ValueError) as error:
             self._drop()
             what = f"{self._path}: the last good objects cannot be written: {error}"
@@ -65,7 +74,7 @@ class LastGoodFile:
                 log.error("%s; what becomes unreadable is lost by a restart; trying again", what)  # noqa: TRY400
             self.trouble = what
             return False
-        self._kept, self.trouble = manifests.objects, ""
+        self._kept, self.trouble = now, ""
         return True
 
     def _drop(self) -> None:
@@ -80,13 +89,21 @@ class LastGoodFile:
 _UNKNOWN: Final = "what cannot be read now is unknown, and what it could narrow stays shut"
 
 
-def _to_json(manifests: Manifests) -> str:
-    entries = ",\n".join(map(entry_of, manifests.objects))
-    return f'{{"format": {FORMAT}, "objects": [\n{entries}\n]}}\n'
+def _to_json(objects: _Objects, complete: _Objects | None) -> str:
+    parts = [f'"format": {FORMAT}', f'"objects": {_listed(objects)}']
+    if complete is not None:
+        parts.append(f'"complete": {_listed(complete)}')
+    return "{" + ", ".join(parts) + "}\n"
 
 
-def _from_json(text: str) -> Manifests:
+def _listed(objects: _Objects) -> str:
+    return "[\n" + ",\n".join(map(entry_of, objects)) + "\n]"
+
+
+def _from_json(text: str) -> tuple[Manifests, Manifests | None]:
     data = json.loads(text)
     if data["format"] != FORMAT:
         raise ValueError(f"format {data['format']!r}, expected {FORMAT}")
-    return Manifests(objects=tuple(map(manifest_in, data["objects"])))
+    complete = data.get("complete")
+    found = tuple(map(manifest_in, data["objects"]))
+    return Manifests(found), None if complete is None else Manifests(tuple(map(manifest_in, complete)))

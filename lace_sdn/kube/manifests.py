@@ -5,6 +5,7 @@ A bad object is left out and reported; the others stand.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lace_sdn.kube import rules
 from lace_sdn.kube.documents import Document, NotYamlError, documents
 from lace_sdn.kube.files import FolderError, Found, UnfitError, content_of, manifest_files
+from lace_sdn.kube.kinds import EVERY, MAY_HAVE_MOVED, kinds_in
 from lace_sdn.kube.problems import Finding, Path, Place, Problem, any_of, field_path, quoted
 from lace_sdn.kube.schemas import RECORDS, Kind, kinds
 
@@ -87,7 +89,7 @@ class Manifests:
 
     ``refused`` are the objects left out; ``unreadable`` the files (relative to the folder) that could not be
     read to their end, with "" for the folder itself; ``failed`` those among them that the system refused to read, which may
-    be read another time although they did not change.
+    be read another time although they did not change. ``hidden``: the kinds of which there may be objects in what was not read.
     """
 
     objects: tuple[Manifest, ...] = ()
@@ -95,6 +97,7 @@ class Manifests:
     refused: frozenset[Identity] = frozenset()
     unreadable: frozenset[str] = frozenset()
     failed: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
 
     @cached_property
     def _by_kind(self) -> Mapping[str, list[Manifest]]:
@@ -124,27 +127,32 @@ def unreadable_folders(found: Found) -> Manifests:
     consequence = "its objects are not read"
     problems = tuple(Problem(Place(name), "", "", why, "", consequence) for name, why in found.unreadable)
     names = frozenset(f"{name}/" for name, _ in found.unreadable)
-    return Manifests(problems=problems, unreadable=names, failed=names)
+    return Manifests(
+        problems=problems, unreadable=names, failed=names, hidden=EVERY if names else frozenset()
+    )
 
 
 def nothing(path: str, found: str, expected: str) -> Manifests:
     """What is read where nothing can be read."""
     consequence = "no objects are read"
     problem, whole = Problem(Place(path), "", "", found, expected, consequence), frozenset({""})
-    return Manifests(problems=(problem,), unreadable=whole, failed=whole)
+    return Manifests(problems=(problem,), unreadable=whole, failed=whole, hidden=EVERY)
 
 
 def read_file(file: pathlib.Path, name: str) -> Manifests:
     """The objects of one file, which problems call ``name``."""
+    content = None
     try:
-        text = content_of(file).decode("utf-8-sig")
+        content = content_of(file)
+        text = content.decode("utf-8-sig")
     except UnfitError as error:
         return unreadable(name, 0, str(error), "the file is left out")
     except OSError as error:
         found = unreadable(name, 0, f"cannot be read: {error.strerror}", "the file is left out")
         return replace(found, failed=found.unreadable)
     except UnicodeDecodeError as error:
-        return unreadable(name, 0, f"is not UTF-8 text (byte {error.start})", "the file is left out")
+        what = f"is not UTF-8 text (byte {error.start})"
+        return unreadable(name, 0, what, "the file is left out", kinds_in(content or b""))
     return parse(text.replace("\t", " ") if name.endswith(".json") else text, name)
 
 
@@ -155,14 +163,17 @@ def parse(text: str, name: str) -> Manifests:
         for document in documents(text):
             parts += [_from_document(item, name) for item in _items(document)]
     except NotYamlError as error:
-        parts.append(unreadable(name, error.line, error.found, FILE_LEFT_OUT))
+        hidden = kinds_in(text.encode(errors="replace"))
+        parts.append(unreadable(name, error.line, error.found, FILE_LEFT_OUT, hidden))
     return merged(parts)
 
 
-def unreadable(name: str, line: int, found: str, consequence: str) -> Manifests:
-    """A file, called ``name``, that is not read to its end; 0 for no ``line``."""
+def unreadable(
+    name: str, line: int, found: str, consequence: str, hidden: frozenset[str] = EVERY
+) -> Manifests:
+    """A file, called ``name``, that is not read to its end; 0 for no ``line``. ``hidden``: the kinds that it may hold."""
     problem = Problem(Place(name, line), "", "", found, "", consequence)
-    return Manifests(problems=(problem,), unreadable=frozenset({name}))
+    return Manifests(problems=(problem,), unreadable=frozenset({name}), hidden=hidden)
 
 
 def _items(document: Document) -> Iterator[Document]:
@@ -184,16 +195,21 @@ def _from_document(document: Document, name: str) -> Manifests:
     kind, wrong = _kind_of(data)
     identity = _identity(data, kind)
     if kind is None:
-        return _left_out(identity, wrong, name, lines)
+        return _left_out(identity, wrong, name, lines, _kinds_named(data))
     found = tuple(kind.findings(data))
     if found:
-        return _left_out(identity, found, name, lines)
+        return _left_out(identity, found, name, lines, frozenset({kind.name}))
     data = kind.with_defaults(data)
     # The CRD's own rules say the same in fewer words; they are asked where ours find nothing.
     found = tuple(rules.findings(kind.name, data)) or tuple(kind.broken_rules(data))
     if found or identity is None:
         return _left_out(identity, found, name, lines)
     return Manifests(objects=(Manifest(identity, data, name, lines),))
+
+
+def _kinds_named(data: Any) -> frozenset[str]:
+    """Of an object without a kind that we know."""
+    return kinds_in(json.dumps(data, ensure_ascii=False, default=str).encode(errors="replace"))
 
 
 def _kind_of(data: Any) -> tuple[Kind | None, tuple[Finding, ...]]:
@@ -232,8 +248,13 @@ def _identity(data: Any, kind: Kind | None) -> Identity | None:
 
 
 def _left_out(
-    identity: Identity | None, found: Iterable[Finding], name: str, lines: Mapping[Path, int]
+    identity: Identity | None,
+    found: Iterable[Finding],
+    name: str,
+    lines: Mapping[Path, int],
+    hidden: frozenset[str] = frozenset(),
 ) -> Manifests:
+    """``hidden``: the kinds that an object without a name may be of."""
     subject = str(identity) if identity else ""
     problems = tuple(
         Problem(
@@ -246,7 +267,9 @@ def _left_out(
         )
         for finding in found
     )
-    return Manifests(problems=problems, refused=frozenset({identity} if identity else ()))
+    if identity is None:
+        return Manifests(problems=problems, hidden=hidden)
+    return Manifests(problems=problems, refused=frozenset({identity}))
 
 
 def place_of(file: str, lines: Mapping[Path, int], path: Path) -> Place:
@@ -263,6 +286,7 @@ def merged(parts: Iterable[Manifests]) -> Manifests:
     refused: set[Identity] = set()
     unreadable: set[str] = set()
     failed: set[str] = set()
+    hidden: set[str] = set()
     for part in parts:
         for manifest in part.objects:
             first = objects.setdefault(manifest.identity, manifest)
@@ -272,12 +296,14 @@ def merged(parts: Iterable[Manifests]) -> Manifests:
         refused |= part.refused
         unreadable |= part.unreadable
         failed |= part.failed
+        hidden |= part.hidden
     return Manifests(
         tuple(objects.values()),
         tuple(problems),
         frozenset(refused),
         frozenset(unreadable),
         frozenset(failed),
+        frozenset(hidden),
     )
 
 
@@ -299,7 +325,12 @@ def keep_last_good(previous: Manifests, new: Manifests) -> Manifests:
         manifest
         for manifest in previous.objects
         if manifest.identity not in present
-        and (manifest.identity in new.refused or _is_unreadable(manifest.file, new.unreadable))
+        and (
+            manifest.identity in new.refused
+            or _is_unreadable(manifest.file, new.unreadable)
+            # It may have moved to where nobody can read.
+            or manifest.identity.kind in new.hidden & MAY_HAVE_MOVED
+        )
     )
     if not kept:
         return new

@@ -22,6 +22,7 @@ from lace_sdn.kube.between import (
 )
 from lace_sdn.kube.build import Built
 from lace_sdn.kube.decode import in_order
+from lace_sdn.kube.gaps import gap_of, without_held
 from lace_sdn.kube.hosts import external_hosts_of, host_pods_of, nodes_of, report_apart, report_contests
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests
 from lace_sdn.kube.probes import report_hidden, report_unknown_ports
@@ -49,8 +50,8 @@ Books = dict[tuple[str, int], SubnetBook]
 """By network and IP version."""
 
 
-def observe(manifests: Manifests) -> Built:
-    """The state that the objects say. Its ledger is empty: there is nothing to remember."""
+def observe(manifests: Manifests, former: ClusterState | None = None) -> Built:
+    """The state that the objects say. Its ledger is empty: there is nothing to remember. ``former``: as for ``build``."""
     report = Report(manifests)
     nodes = nodes_of(manifests, report)
     report_apart(nodes, report)
@@ -88,10 +89,12 @@ def observe(manifests: Manifests) -> Built:
     finder = SeenBackends(manifests, without_services, uids, memberships)
     network_of = partial(network_of_service, binder, without_services, report)
     services = build_services(manifests, without_services, finder, network_of, report)
-    state = replace(without_services, services=services)
+    gap = gap_of(manifests)
+    services = tuple(without_held(services, gap, former, report))
+    state = replace(without_services, services=services, doubt=gap.doubt(former))
     report_missing_networks(state, report)
     report_only_external(state, report)
-    return Built(state, Ledger(), report.all_problems(), report.all_conditions())
+    return Built(state, Ledger(), report.all_problems(), report.all_conditions(), gap.said())
 
 
 def owner_uid(data: Mapping[str, Any]) -> str:

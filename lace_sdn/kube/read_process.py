@@ -45,7 +45,11 @@ def answer(found: Manifests, name: str) -> Iterator[str]:
     yield from entries
     problems = [asdict(problem) for problem in found.problems[:MOST_PROBLEMS]]
     refused = [asdict(identity) for identity in sorted(found.refused)]
-    names = {"unreadable": sorted(found.unreadable), "failed": sorted(found.failed)}
+    names = {
+        "unreadable": sorted(found.unreadable),
+        "failed": sorted(found.failed),
+        "hidden": sorted(found.hidden),
+    }
     yield json.dumps({"problems": problems, "refused": refused, **names})
 
 

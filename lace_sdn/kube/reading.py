@@ -19,6 +19,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.kube.entries import manifest_in
+from lace_sdn.kube.files import content_of
+from lace_sdn.kube.kinds import EVERY, kinds_in
 from lace_sdn.kube.manifests import Identity, Manifest, Manifests, unreadable
 from lace_sdn.kube.problems import Place, Problem
 from lace_sdn.kube.read_process import NO_MEMORY
@@ -136,6 +138,7 @@ def _taken(answers: Iterable[bytes]) -> Manifests:
                 frozenset(Identity(**each) for each in said["refused"]),
                 frozenset(said["unreadable"]),
                 frozenset(said["failed"]),
+                frozenset(said["hidden"]),
             )
         objects.append(manifest_in(said))
         if not len(objects) % BREATH:
@@ -199,6 +202,7 @@ class Readings:
         self._asked: set[Mark] = set()
         self._is_quick: set[Mark] = set()
         self._said: set[Mark] = set()
+        self._hidden: dict[Mark, frozenset[str]] = {}
         self._costly: set[str] = set()
         """Names of files that were once too much for the quick process: nobody waits for them again."""
 
@@ -234,7 +238,8 @@ class Readings:
                 lambda: not (self._asked if all_of_them else self._is_quick) - self._found.keys(), patience
             )
             self._said = files.keys() - self._found.keys()
-            return {mark: self._found.get(mark) or _unread(mark[0]) for mark in files}
+            self._hidden = {mark: self._hidden.get(mark) or _hidden(files[mark]) for mark in self._said}
+            return {mark: self._found.get(mark) or _unread(mark[0], self._hidden[mark]) for mark in files}
 
     def close(self) -> None:
         """End the processes."""
@@ -243,7 +248,7 @@ class Readings:
 
     def _on_quick(self, mark: Mark, file: Path, found: Manifests | Exception) -> None:
         if not isinstance(found, CostlyError):
-            self._deliver(mark, found)
+            self._deliver(mark, file, found)
             return
         with self._done:
             is_wanted = mark in self._asked
@@ -254,14 +259,14 @@ class Readings:
             log.warning("%s %s; it is read beside the others, which do not wait for it", mark[0], found)
             self._slow.put(mark, file)
 
-    def _on_slow(self, mark: Mark, _file: Path, found: Manifests | Exception) -> None:
+    def _on_slow(self, mark: Mark, file: Path, found: Manifests | Exception) -> None:
         if not isinstance(found, Exception):
             self._costly.discard(mark[0])
-        self._deliver(mark, found)
+        self._deliver(mark, file, found)
 
-    def _deliver(self, mark: Mark, found: Manifests | Exception) -> None:
+    def _deliver(self, mark: Mark, file: Path, found: Manifests | Exception) -> None:
         if isinstance(found, CostlyError):
-            found = unreadable(mark[0], 0, str(found), LEFT_OUT)
+            found = unreadable(mark[0], 0, str(found), LEFT_OUT, _hidden(file))
         elif isinstance(found, Exception):
             its = unreadable(mark[0], 0, f"cannot be read: {found}", LEFT_OUT)
             found = replace(its, failed=its.unreadable)
@@ -272,5 +277,13 @@ class Readings:
             self._done.notify_all()
 
 
-def _unread(name: str) -> Manifests:
-    return unreadable(name, 0, "is still being read", LEFT_OUT)
+def _unread(name: str, hidden: frozenset[str]) -> Manifests:
+    return unreadable(name, 0, "is still being read", LEFT_OUT, hidden)
+
+
+def _hidden(file: Path) -> frozenset[str]:
+    """The kinds of a file by its words, which costs next to nothing; all, if it cannot be read."""
+    try:
+        return kinds_in(content_of(file))
+    except (OSError, ValueError):
+        return EVERY

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +43,7 @@ class ClusterState:
     services: tuple[Service, ...] = ()
     host_pods: tuple[HostPod, ...] = ()
     external_hosts: tuple[ExternalHost, ...] = ()
+    doubt: Doubt = field(default_factory=lambda: Doubt())  # noqa: PLW0108 - it is defined below
 
     @cached_property
     def network_by_name(self) -> Mapping[str, Network]:
@@ -67,6 +68,29 @@ class ClusterState:
     @cached_property
     def namespace_by_name(self) -> Mapping[str, Namespace]:
         return {namespace.name: namespace for namespace in self.namespaces}
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What may be missing from a state, since it could not be read: whatever it could forbid is not opened anew.
+
+    ``inside``: no network reaches another one that it did not reach in ``former``, the last state without a doubt; ``outside``: nor is there a new
+    relation or use of services from or to an external Network. Without ``former`` there is none at all.
+    """
+
+    inside: bool = False
+    outside: bool = False
+    former: ClusterState | None = None
+
+    def is_about(self, source: Network, destination: Network, *, by_services: bool = False) -> bool:
+        """Whether a relation of the two is in doubt; ``by_services``: the use of one's services by the other."""
+        if source.name == destination.name:
+            return False
+        is_external = source.is_external or destination.is_external
+        return (self.inside and not by_services) or (self.outside and is_external)
+
+
+NO_DOUBT: Final[Doubt] = Doubt()
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,11 @@ class Cluster:
 
 
 def _same_relations(former: ClusterState, state: ClusterState) -> bool:
-    return (former.networks, former.routing_policies) == (state.networks, state.routing_policies)
+    return (former.networks, former.routing_policies, former.doubt) == (
+        state.networks,
+        state.routing_policies,
+        state.doubt,
+    )
 
 
 def offline_ports(state: ClusterState, node: str) -> dict[str, int]:

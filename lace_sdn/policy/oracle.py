@@ -263,6 +263,10 @@ def service_access(state: ClusterState, network: str, service: Service) -> Verdi
         for policy in sorted(state.service_policies, key=lambda each: (each.created, each.name)):
             selected = selects(policy.source, source) and selects(policy.destination, destination)
             if selected and policy.namespaces.matches(labels):
+                is_doubted = state.doubt.is_about(source, destination, by_services=True)
+                if is_doubted and not _was_admitted(state, network, service):
+                    reason = f"policy {policy.name} waits until everything can be read"
+                    return Verdict(allowed=False, reason=reason)
                 reason = (
                     f"ServiceRoutingPolicy {policy.name} lets {network} use the services of {service.network}"
                 )
@@ -271,6 +275,16 @@ def service_access(state: ClusterState, network: str, service: Service) -> Verdi
         allowed=False,
         reason=f"no policy lets {network} use Service {service.id} of Network {service.network} ({routed.reason})",
     )
+
+
+def _was_admitted(state: ClusterState, network: str, service: Service) -> bool:
+    """Before there was a doubt, by any policy."""
+    former = state.doubt.former
+    if former is None or service.namespace not in former.namespace_by_name:
+        return False
+    if not {network, service.network} <= former.network_by_name.keys():
+        return False
+    return service_access(former, network, service).allowed
 
 
 def _balanced(

@@ -36,6 +36,8 @@ def network_verdict(state: ClusterState, source_name: str, destination_name: str
     policy = _relating_policy(state, source, destination)
     if policy is None:
         return Verdict(allowed=False, reason=f"no policy relates {source_name} to {destination_name}")
+    if state.doubt.is_about(source, destination) and not _was_related(state, source_name, destination_name):
+        return Verdict(allowed=False, reason=f"policy {policy[1]} waits until everything can be read")
     winner = _winner_over(state, source, destination)
     if winner is not None:
         return Verdict(
@@ -47,6 +49,14 @@ def network_verdict(state: ClusterState, source_name: str, destination_name: str
         reason=f"NetworkRoutingPolicy {policy[1]} relates {source_name} to {destination_name}",
         policy=policy[1],
     )
+
+
+def _was_related(state: ClusterState, source: str, destination: str) -> bool:
+    """Before there was a doubt."""
+    former = state.doubt.former
+    if former is None or not {source, destination} <= former.network_by_name.keys():
+        return False
+    return network_verdict(former, source, destination).allowed
 
 
 def _relating_policy(state: ClusterState, source: Network, destination: Network) -> tuple[str, str] | None:

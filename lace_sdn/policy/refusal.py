@@ -26,6 +26,7 @@ class Reason(StrEnum):
     NETWORK_NOT_SUPPORTED = "NetworkNotSupported"
     ONLY_EXTERNAL = "OnlyExternal"
     NOT_RECORDED = "NotRecorded"
+    NOT_READ = "NotRead"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from lace_sdn.model.cluster import ClusterState, Condition
+from lace_sdn.model.cluster import NO_DOUBT, ClusterState, Condition
 from lace_sdn.policy.overlap import conflicts
 from lace_sdn.policy.selection import Selection
 
@@ -64,14 +64,33 @@ def resolve(state: ClusterState) -> Relations:
     wanted = _wanted(state)
     reach: dict[str, Mapping[str, str]] = {}
     lost: list[Lost] = []
+    before = resolve(state.doubt.former).reach if state.doubt.former else {}
     for network in state.networks:
         accepted, refused = _accept(network.name, wanted.get(network.name, {}), clashes)
         accepted = {name: policy for name, policy in accepted.items() if name not in keyless}
+        accepted = _without_doubt(state, network, accepted, before)
         if accepted and network.key:
             reach[network.name] = accepted
         lost.extend(refused)
     lost = _of_every_policy(state, lost)
     return Relations(reach, tuple(lost), tuple(_conditions(state, lost)), _classes(state, reach))
+
+
+def _without_doubt(
+    state: ClusterState,
+    source: Network,
+    accepted: dict[str, str],
+    before: Mapping[str, Mapping[str, str]],
+) -> dict[str, str]:
+    """Without what something unread may forbid, and was not there before."""
+    if state.doubt == NO_DOUBT:
+        return accepted
+    networks, former = state.network_by_name, before.get(source.name, {})
+    return {
+        name: policy
+        for name, policy in accepted.items()
+        if name in former or not state.doubt.is_about(source, networks[name])
+    }
 
 
 def _wanted(state: ClusterState) -> dict[str, dict[str, str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from lace_sdn.model.cluster import NO_DOUBT
 from lace_sdn.policy.numbers import numbers
 from lace_sdn.policy.overlap import conflicts
+from lace_sdn.policy.relations import resolve
 from lace_sdn.policy.selection import Selection
 
 if TYPE_CHECKING:
@@ -118,7 +120,31 @@ def _admitted(state: ClusterState) -> dict[str, dict[Admission, str]]:
                 # Two external networks are never related.
                 if not (source.is_external and networks[admission.network].is_external):
                     found[source.name].setdefault(admission, policy.name)
-    return {name: _without_parts(its) for name, its in found.items()}
+    return {name: _without_parts(its) for name, its in _without_doubt(state, found, namespaces_of).items()}
+
+
+def _without_doubt(
+    state: ClusterState, found: Mapping[str, dict[Admission, str]], namespaces_of: Mapping[str, set[str]]
+) -> Mapping[str, dict[Admission, str]]:
+    """Without what something unread may forbid, and was not there before, by whatever policy."""
+    if state.doubt == NO_DOUBT:
+        return found
+    networks, former = state.network_by_name, state.doubt.former
+    reach = resolve(former).reach if former else {}
+    admitted = _admitted(replace(former, services=state.services)) if former else {}
+    kept: dict[str, dict[Admission, str]] = defaultdict(dict)
+    for name, its in found.items():
+        for each, policy in its.items():
+            if not state.doubt.is_about(networks[name], networks[each.network], by_services=True):
+                kept[name][each] = policy
+                continue
+            known = each.network in reach.get(name, {}) or Admission(each.network) in admitted.get(name, {})
+            for namespace in (each.namespace,) if each.namespace else sorted(namespaces_of[each.network]):
+                part = Admission(each.network, namespace)
+                is_old = former is not None and namespace in former.namespace_by_name
+                if is_old and (known or part in admitted.get(name, {})):
+                    kept[name].setdefault(part, policy)
+    return kept
 
 
 def _admissions(
