@@ -17,7 +17,7 @@ from lace_sdn.kube.api.store import Store
 from lace_sdn.kube.api.watches import Watches
 from lace_sdn.kube.between import namespaces_of, unfit
 from lace_sdn.kube.digests import DIGESTED, digest, entry
-from lace_sdn.kube.manifests import Manifest, Manifests
+from lace_sdn.kube.manifests import Identity, Manifest, Manifests
 from lace_sdn.kube.observed import manifest_of, observe, owner_uid
 from lace_sdn.kube.packed import Packed, packed
 from lace_sdn.kube.relevance import needed
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lace_sdn.kube.api.client import Api
     from lace_sdn.kube.api.resources import Resource
     from lace_sdn.kube.build import Built
+    from lace_sdn.model.cluster import ClusterState
     from lace_sdn.model.labels import Labels
     from lace_sdn.model.objects import Address, Network, Prefix
 
@@ -90,6 +91,8 @@ class ApiWorld(Watches):
         self._services: frozenset[Key] = frozenset()
         self._blocks: dict[str, dict[str, tuple[Prefix, ...]]] = defaultdict(dict)
         self._known: Cluster | None = None
+        self._former: ClusterState | None = None
+        """When everything could be read last."""
         self._opened: dict[Packed, Manifest] = {}
         self.stores: dict[Resource, Store[Any]] = {}
         for resource in (*WHOLE, *OWN):
@@ -116,10 +119,12 @@ class ApiWorld(Watches):
 
     def _read(self, since: float) -> World:
         digests = self.digests()
-        built = observe(self._manifests())
+        built = observe(self._manifests(), self._former)
+        if not built.held:
+            self._former = built.state
         if self._is_userspace:
             built = _with(built, unsupported_protocols(built.state))
-        self._reporter.report(built.problems, ())
+        self._reporter.report(built.problems, (), built.held)
         known = Cluster.of(built.state, self._known)
         self._generation += 1
         self._known = known
@@ -169,7 +174,13 @@ class ApiWorld(Watches):
         ]
         before = self._opened
         self._opened = {each: before.get(each) or each.opened() for each in closed}
-        return Manifests(objects=(*basic, *self._opened.values()))
+        return Manifests(objects=(*basic, *self._opened.values()), refused=self._unread())
+
+    def _unread(self) -> frozenset[Identity]:
+        """Objects that the server has and nobody here could ever read."""
+        return frozenset(
+            Identity(resource.kind, *key) for resource, store in self.stores.items() for key in store.unread
+        )
 
     def _listener(self, resource: Resource) -> Callable[[Key, Any, Any], None]:
         def changed(key: Key, old: Any, new: Any) -> None:
@@ -305,7 +316,24 @@ class ApiWorld(Watches):
 
 
 def _small(body: dict[str, Any]) -> Manifest | None:
-    return manifest_of(trimmed(body))
+    """Raises what its decoder raises: better now, for one object, than when all are read."""
+    found = manifest_of(trimmed(body))
+    decoder = _DECODERS.get(body["kind"])
+    if found is not None and decoder is not None:
+        found.decoded(decoder)
+    return found
+
+
+_DECODERS: Final[Mapping[str, Callable[[Manifest], Any]]] = {
+    "Network": decode.network,
+    "NetworkBindingPolicy": decode.binding_policy,
+    "NetworkRoutingPolicy": decode.routing_policy,
+    "ServiceRoutingPolicy": decode.service_policy,
+    "NetworkEndpoint": decode.lease,
+    "Namespace": decode.namespace,
+    "Node": decode.node,
+}
+"""What a world is made of in any case."""
 
 
 def _taken(endpoint: Manifest) -> tuple[str, tuple[Address, ...]]:

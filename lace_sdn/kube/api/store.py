@@ -59,6 +59,14 @@ class Store(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(self.values())
 
+    @property
+    def unread(self) -> tuple[Key, ...]:
+        """Of which nothing is known but that they are there: they could never be read."""
+        with self._lock:
+            return tuple(
+                sorted(key for key in self._failed if key in self._versions and key not in self._values)
+            )
+
     def put(self, body: dict[str, Any]) -> None:
         """An object as it is now; ignored if a later state of it, or its removal, is known already."""
         with self._lock:
@@ -127,14 +135,15 @@ class Store(Generic[T]):
             self._values[key] = old
 
     def _transformed(self, key: Key, body: dict[str, Any]) -> T | None:
-        """A fault of ours with one object must not end the rest: it is left out, and said once."""
+        """A fault of ours with one object must not end the rest: what was known of it stays, which is said once."""
         try:
             new = self._transform(body)
         except Exception:
             if key not in self._failed:
-                log.exception("%s: cannot be read and is left out", described(body))
+                now = "its last good state stays" if key in self._values else "is left out"
+                log.exception("%s: cannot be read and %s", described(body), now)
             self._failed.add(key)
-            return None
+            return self._values.get(key)
         self._failed.discard(key)
         return new
 
