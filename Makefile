@@ -6,7 +6,7 @@ MANIFESTS ?= manifests/examples/quickstart.yaml
 QUIET := .ci/quiet
 PACKAGES := openvswitch-switch iproute2 nftables ethtool iputils-ping procps python3-venv shellcheck
 
-.PHONY: help lab lab-down test kernel-lab attack bench lint goldens docs kustomize-validate vagrant-validate clean deps venv ryu-venv
+.PHONY: help lab lab-down test kernel-lab attack bench faults lint goldens docs kustomize-validate vagrant-validate clean deps venv ryu-venv
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
@@ -29,6 +29,9 @@ attack: deps venv  ## forge, restart, kill, flood: what must not arrive, what go
 
 bench: deps venv  ## measure codec, switch and compiler; growth and ratios, no time limits
 	@.ci/isolated .venv/bin/python -m bench
+
+faults: deps venv  ## a fault at every I/O call of a controller, in every way: about half an hour (a sample is part of test)
+	@.ci/isolated .venv/bin/python tests/faults/every_fault.py
 
 lint: venv  ## lint, format, types and import contracts alone
 	@.ci/lint

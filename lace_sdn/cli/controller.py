@@ -165,5 +165,5 @@ def controller(  # noqa: PLR0913, PLR0917 - the options of a command are its par
     )
     try:
         process.Process(settings).run()
-    except (process.ApiUnreachable, ValueError) as error:
+    except (process.ApiUnreachable, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None

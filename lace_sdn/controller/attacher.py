@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from lace_sdn.controller.attaching import Attached, AttachError
+from lace_sdn.controller.backoff import Backoff
 from lace_sdn.controller.endpoints import Endpoints, addresses_of, asked
 from lace_sdn.controller.name_locks import NameLocks
 from lace_sdn.kube.api import resources
@@ -42,6 +43,9 @@ PORT_WITHIN: Final = 10.0
 FLOWS_WITHIN: Final = 20.0
 """Until the switch has confirmed the pod's flows."""
 _LOOK_EVERY: Final = 0.01
+_SAY_FIRST: Final = 1.0
+_SAY_LAST: Final = 60.0
+"""Between two tries to write that a pod is attached."""
 
 
 class Attacher:
@@ -180,17 +184,35 @@ class Attacher:
         status = {"interface": its.interface, "mac": its.mac, "containerID": sandbox.container}
         body = {"status": {**status, "conditions": [condition]}}
 
+        endpoint = self._world.endpoint(sandbox.pod_namespace, sandbox.pod_name)
+
         def say() -> None:
-            with contextlib.suppress(ApiError, ApiUnreachable):
-                self._world.api.patch(
-                    resources.NETWORK_ENDPOINTS,
-                    sandbox.pod_name,
-                    sandbox.pod_namespace,
-                    body,
-                    subresource="status",
-                )
+            """Until it is said, refused, or the endpoint is another one."""
+            retry = Backoff(_SAY_FIRST, _SAY_LAST)
+            while endpoint is not None and self._is_still(endpoint):
+                try:
+                    self._world.api.patch(
+                        resources.NETWORK_ENDPOINTS,
+                        sandbox.pod_name,
+                        sandbox.pod_namespace,
+                        body,
+                        subresource="status",
+                    )
+                except ApiUnreachable:
+                    time.sleep(retry.failed())
+                except ApiError as error:
+                    if error.status < 500 and error.status != 429:
+                        return
+                    time.sleep(max(retry.failed(), error.retry_after))
+                else:
+                    return
 
         threading.Thread(target=say, daemon=True).start()
+
+    def _is_still(self, endpoint: Mapping[str, Any]) -> bool:
+        its = endpoint["metadata"]
+        present = self._world.endpoint(its.get("namespace", ""), its["name"])
+        return present is not None and present["metadata"]["uid"] == its["uid"]
 
     # DEL, CHECK.
 

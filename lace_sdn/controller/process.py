@@ -210,7 +210,7 @@ class Process:
         found = dict(self._settings.ovsdb)
         folder = self._settings.ovsdb_dir
         if folder is not None:
-            sockets = {name: folder / name / "db.sock" for name in os.listdir(folder)}  # noqa: PTH208 - glob hides errors
+            sockets = {name: folder / name / "db.sock" for name in _names_in(folder)}
             found |= {name: f"unix:{path}" for name, path in sockets.items() if _is_there(path)}
         only = self._settings.only_node
         return {node: remote for node, remote in found.items() if only in (None, node)}
@@ -245,12 +245,12 @@ class Process:
         try:
             database.start()
         except BaseException:
-            worker.stop()
             database.stop()
             raise
         self._workers[node], self._databases[node] = worker, database
         loop.settings.datapath = Datapath(remote, self._settings.datapath_type)
         loop.bridge = self._app.bridges.get(int(datapath_id(node), 16))
+        worker.start()
         worker.wake()
 
     def _on_ports(self, worker: Worker, remote: str, state: PortMap) -> None:
@@ -291,6 +291,14 @@ class Process:
         for worker in self._workers.values():
             worker.wake()
         self.publish()
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Raises OSError when they are not known, which ``glob`` would hide."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208
+    except FileNotFoundError:
+        return []
 
 
 def _is_there(path: Path) -> bool:

@@ -57,7 +57,7 @@ class StatusFile:
     def write(self, status: dict[str, Any]) -> None:
         """Raises OSError when the folder cannot be written to."""
         text = json.dumps(status, indent=1, sort_keys=True)
-        if self._path is None or text == self._written:
+        if self._path is None or (text == self._written and self._path.exists()):
             return
         fresh = self._path.with_suffix(".new")
         fresh.write_text(text)

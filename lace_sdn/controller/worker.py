@@ -7,8 +7,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-import eventlet
-
 from lace_sdn.controller.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -57,20 +55,27 @@ class Worker:
         self._retry = Backoff(RETRY_FIRST, RETRY_LAST)
         self._audit_due = time.monotonic() + AUDIT_INTERVAL
         self._took = 0.0
-        self._thread = eventlet.spawn(self._run)
+        self._is_stopped = False
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, daemon=True).start()
 
     def wake(self) -> None:
         self._wake.set()
 
     def stop(self) -> None:
-        self._thread.kill()
+        """No step begins any more; one that is under way ends by itself."""
+        self._is_stopped = True
+        self._wake.set()
 
     def _run(self) -> None:
         pause = AUDIT_INTERVAL
         while True:
             self._wake.wait(pause)
-            eventlet.sleep(gathering(self._took))
+            time.sleep(gathering(self._took))
             self._wake.clear()
+            if self._is_stopped:
+                return
             pause = self._turn()
 
     def _turn(self) -> float:

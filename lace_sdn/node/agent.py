@@ -82,10 +82,19 @@ class Agent:
         # Waited for, not handled: a handler runs at any place, also where it would wait for what its own thread holds.
         ends = {signal.SIGTERM, signal.SIGINT}
         signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-        self._look()
+        self._keep_looking()
         while signal.sigtimedwait(ends, min(LOOK, max(self._due - time.monotonic(), 0.0))) is None:
-            self._look()
+            self._keep_looking()
         self._routing.close()
+
+    def _keep_looking(self) -> None:
+        """A fault of ours must not end what keeps the node in order: said, and tried again after the interval, the table too."""
+        try:
+            self._look()
+        except Exception:
+            log.exception("the host could not be looked at; what is in force stays, trying again")
+            self._due = time.monotonic() + max(self._settings.interval, LOOK)
+            self._table_due = 0.0
 
     def _look(self) -> None:
         is_new_plan = self._plan.refresh()

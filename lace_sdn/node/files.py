@@ -40,13 +40,12 @@ class PlanFile:
         self._seen = seen
         if text == self._text:
             return False
-        self._text = text
         try:
             self.program, self.digest = parse_plan(text)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is in the file must end nobody
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             return self._is_bad(f"plan {self._path} is damaged: {what}", text)
-        self.problem = ""
+        self._text, self.problem = text, ""
         return True
 
     def _is_bad(self, problem: str, text: bytes | None = None) -> bool:

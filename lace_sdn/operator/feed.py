@@ -30,15 +30,17 @@ log = logging.getLogger(__name__)
 Data = dict[str, Any]
 Key = tuple[str, str]
 """Namespace and name."""
+_Change = tuple["Resource", Key, "Data | None"]
 
 
 class Feed:
-    """Listeners may be called by any thread, ``settle`` by one."""
+    """Listeners may be called by any thread, ``settle`` by one. What cannot be taken over is taken over later, the rest at once."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
         self._others: list[Callable[[Resource, Key, Data | None], None]] = []
-        self._changes: deque[tuple[Resource, Key, Data | None]] = deque()
+        self._changes: deque[_Change] = deque()
+        self._failed: dict[tuple[Resource, Key], _Change] = {}
 
     def listener(self, resource: Resource) -> Callable[[Key, Data | None, Data | None], None]:
         """To be told of every change of a store."""
@@ -53,14 +55,29 @@ class Feed:
         self._others.append(changed)
 
     def settle(self) -> None:
-        """Take over all that was noted until now."""
+        """Take over all that was noted until now, and what could not be taken over before, unless it is older."""
+        again, self._failed = self._failed, {}
         while self._changes:
-            resource, key, data = self._changes.popleft()
+            change = self._changes.popleft()
+            again.pop(change[:2], None)
+            self._failed.pop(change[:2], None)
+            self._take(change, is_news=True)
+        for change in again.values():
+            self._take(change, is_news=False)
+
+    def _take(self, change: _Change, *, is_news: bool) -> None:
+        resource, key, data = change
+        try:
             apply = _APPLIED.get(resource)
             if apply is not None:
                 apply(self._index, key, data)
             for each in self._others:
                 each(resource, key, data)
+        except Exception:
+            # A fault of ours with one object must neither lose it nor end the rest.
+            self._failed[resource, key] = change
+            if is_news:
+                log.exception("%s %s cannot be taken over; trying again", resource.kind, "/".join(key))
 
 
 def _parsed(parse: Callable[[Data], Any], key: Key, data: Data | None) -> Any:

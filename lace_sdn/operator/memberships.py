@@ -180,10 +180,17 @@ class Memberships:
                 self._look_again(key)
             else:
                 log.warning("ServiceMembership %s: %s; trying again", "/".join(key), error)
-            self._waiting[key] = self._retries.failed("/".join(key), self._clock())
-            self._dirty.add(key)
+            self._again(key)
+        except Exception:
+            # A fault of ours with one Service must neither lose it nor end the others'.
+            log.exception("ServiceMembership %s cannot be worked out; trying again", "/".join(key))
+            self._again(key)
         else:
             self._retries.succeeded("/".join(key))
+
+    def _again(self, key: Key) -> None:
+        self._waiting[key] = self._retries.failed("/".join(key), self._clock())
+        self._dirty.add(key)
 
     def _write(self, key: Key, spec: Data | None, there: Data | None) -> None:
         if spec is None:

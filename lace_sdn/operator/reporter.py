@@ -80,6 +80,7 @@ class Reporter:
         self._manifests: dict[tuple[str, Key], tuple[Data, Manifest | None]] = {}
         self._objects = UnenforcedObjects()
         self._changes: deque[tuple[Resource, Key, Data | None]] = deque()
+        self._failed: dict[tuple[Resource, Key], tuple[Resource, Key, Data | None]] = {}
         self._programmed: dict[str, Programmed] | None = None
         self._nodes: set[str] = set()
         self._reported: tuple[Any, ...] = ()
@@ -93,12 +94,27 @@ class Reporter:
 
     def settle(self) -> None:
         """Take over what was noted; cheap, so that who does not lead knows it too."""
+        again, self._failed = self._failed, {}
         while self._changes:
-            resource, key, data = self._changes.popleft()
+            change = self._changes.popleft()
+            again.pop(change[:2], None)
+            self._failed.pop(change[:2], None)
+            self._take(change, is_news=True)
+        for change in again.values():
+            self._take(change, is_news=False)
+
+    def _take(self, change: tuple[Resource, Key, Data | None], *, is_news: bool) -> None:
+        resource, key, data = change
+        try:
             if resource in JUDGED:
                 self._objects.changed(resource, key, data)
             elif self._programmed is not None:
                 self._follow(self._programmed, resource, key, data)
+        except Exception:
+            # A fault of ours with one object must neither lose it nor end the rest.
+            self._failed[resource, key] = change
+            if is_news:
+                log.exception("%s %s cannot be judged; trying again", resource.kind, "/".join(key))
 
     def _follow(
         self, programmed: dict[str, Programmed], resource: Resource, key: Key, data: Data | None
@@ -137,7 +153,7 @@ class Reporter:
         if self._programmed is None:
             self._programmed = self._begin()
         self.settle()
-        now = (self._stores.version, self._lacks())
+        now = (self._stores.version, self._lacks(), tuple(self._failed))
         if now == self._reported:
             return 0
         built, relations = self._judged()
@@ -147,8 +163,10 @@ class Reporter:
             built.state, relations, Against(conditions, built.problems), self._seen(self._programmed)
         )
         self._is_complete = True
+        owed = self._events.owed
         writes = self._write_all(wanted)
         writes += self._tell(conditions)
+        self._is_complete &= self._events.owed == owed
         # One's own writes change the stores: the next round finds that nothing is left to say.
         self._reported = now if self._is_complete else ()
         return writes

@@ -138,7 +138,12 @@ class Worker:
                 if self._spare():
                     continue
                 return self._later[0][0] if self._later else None
-            self._serve(name)
+            try:
+                self._serve(name)
+            except Exception:
+                # A fault of ours with one network must not end the others': said loudly, tried again later each time.
+                log.exception('Network "%s" cannot be planned; trying again', name)
+                self._again(name)
         return None
 
     def _next(self) -> str | None:

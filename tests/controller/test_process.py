@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.switch
 
-BOUND_S = 30.0
+BOUND_S = 120.0
 BOOK = Path(__file__).parents[2] / "flows" / "udp-endpoint-removed"
 BOTH, ONE_GONE = BOOK / "cluster.yaml", BOOK / "steps" / "01-one-gone" / "cluster.yaml"
 PODS = ("feed/client-1", "feed/source-0")

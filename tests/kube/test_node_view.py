@@ -204,3 +204,21 @@ def test_a_pod_is_put_into_no_network_that_is_being_deleted(quiet: ApiWorld) -> 
     found = quiet.network_of("blue", {"net": "blue"})
     assert getattr(found, "reason", None) is Reason.NETWORK_TERMINATING
     assert {each.network for each in quiet.read().cluster.state.endpoints} == {"blue"}, "its pods stay"
+
+
+def test_a_read_that_failed_has_taken_nothing_off_the_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since when there is something new is still known to who reads again."""
+    world = world_of(bodies_of(BOOK / "one-way-peering"), "node-1")
+    first = world.read()
+    world.stores[resources.ROUTING_POLICIES].replace([], "200000")
+    right = ApiWorld._manifests
+    monkeypatch.setattr(ApiWorld, "_manifests", lambda _self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        world.read()
+    since = world._since
+    monkeypatch.setattr(ApiWorld, "_manifests", right)
+    second = world.read()
+    assert first.built.state.routing_policies
+    assert not second.built.state.routing_policies
+    assert second.since == since > 0
+    assert int(second.generation) == int(first.generation) + 1

@@ -44,13 +44,18 @@ class Events:
         self._clock = clock
         self._said: OrderedDict[tuple[str, ...], float] = OrderedDict()
         self._tokens, self._filled = BURST, clock()
+        self.owed = 0
+        """Counts what was not written and may be another time: refused for now, or too much just now."""
 
     def record(self, regarding: Mapping[str, Any], *, type: str, reason: str, action: str, note: str) -> bool:  # noqa: A002 - fields of an Event
         """Write one, unless the same was said within an hour, or too much was said just now. The answer: whether it was written."""
         key = (str(regarding.get("uid", "")), reason, note)
         now = self._clock()
         said = self._said.get(key)
-        if (said is not None and now < said + AGAIN) or not self._take(now):
+        if said is not None and now < said + AGAIN:
+            return False
+        if not self._take(now):
+            self.owed += 1
             return False
         self._said[key] = now
         self._said.move_to_end(key)
@@ -62,10 +67,12 @@ class Events:
             if not error.is_already_exists:
                 log.warning("an Event is not written: %s", error)
                 if error.status == 429 or error.status >= 500:
+                    self.owed += 1
                     del self._said[key]
                 return False
         except ApiUnreachable as error:
             log.warning("an Event is not written: %s", error)
+            self.owed += 1
             del self._said[key]
             return False
         return True

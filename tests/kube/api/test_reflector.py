@@ -323,7 +323,7 @@ def test_it_ends_with_the_next_word_of_the_server(started: Watching) -> None:
 
 
 def test_a_fault_of_a_listener_ends_nothing(started: Watching, caplog: pytest.LogCaptureFixture) -> None:
-    """What it was told is in the store; the watch begins again."""
+    """The watch begins again where it was, and the listener is told then."""
     started.store.on_change = lambda *_: 1 / 0
     change(started.api, a="2")
     eventually(lambda: started.reflector.statistics.errors)

@@ -183,3 +183,21 @@ def test_removals_are_not_remembered_for_ever(watched: Watched, monkeypatch: pyt
     watched.store.remove(pod("third", 4, "x"))
     watched.store.remove(pod("fourth", 5, "x"))
     assert [name for _, name in watched.store._removed] == ["first", "third", "fourth"]
+
+
+def test_a_change_whose_listener_failed_is_told_when_it_comes_again(watched: Watched) -> None:
+    """Whether an object came, changed or went: who was to be told was not."""
+    tell, store = watched.store.on_change, watched.store
+    for act, body in (
+        (store.put, pod("a", 1, "x")),
+        (store.put, pod("a", 2, "y")),
+        (store.remove, pod("a", 3, "y")),
+    ):
+        store.on_change = lambda *_: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            act(body)
+        store.on_change = tell
+        act(body)
+    key = ("shop", "a")
+    assert watched.told == [(key, None, "x"), (key, "x", "y"), (key, "y", None)]
+    assert watched.named() == {}
