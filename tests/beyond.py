@@ -211,14 +211,27 @@ class Beyond:
             back is not None and back[:2] == meeting.way.place[:2],
         )
 
-    def heard(self, meeting: Meeting) -> Iterator[str]:
-        """Who gets the next packets of both sides."""
+    def heard(self, meeting: Meeting, now: ClusterState) -> Iterator[str]:
+        """Who gets the next packets of both sides; but for what starts another connection, as the state that is in force ``now`` allows."""
         assert meeting.is_whole, meeting.connection
         assert meeting.way is not None
         assert meeting.there is not None
         for place, packet in zip((meeting.way.place, meeting.there), meeting.sent[2:], strict=True):
             for each in self.wires.inject(place.node, place.port, packet).deliveries:
-                yield f"port {each.port} of {each.node}"
+                if place is meeting.way.place or not self._is_another(meeting, each, now):
+                    yield f"port {each.port} of {each.node}"
+
+    def _is_another(self, meeting: Meeting, found: Delivery, now: ClusterState) -> bool:
+        """Whether what a pod answered is a datagram of its own to the world outside, as which it then looks."""
+        was, there = meeting.connection, meeting.there
+        assert there is not None
+        started = replace(was, source=meeting.reached, destination=was.source)
+        return (
+            was.protocol is Protocol.UDP
+            and found[:2] == (there.node, GATEWAY_PORT)
+            and addresses_in(found.packet)[0] == outward(there.port, was.family)
+            and verdict(now, started).allowed
+        )
 
     def strangers(self, meeting: Meeting, backends: tuple[str, ...]) -> list[str]:
         """Who heard of it and should not: neither of its ends, nor a pod that the called address means as well."""

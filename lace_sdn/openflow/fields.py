@@ -18,6 +18,7 @@ class Form(StrEnum):
     IPV4 = "ipv4"
     IPV6 = "ipv6"
     STATE = "state"
+    FLAGS = "flags"
 
 
 class Field:
@@ -137,6 +138,7 @@ ICMP_TYPE = Field("icmp_type", "NXM_OF_ICMP_TYPE", (BASIC, 19), 8, Form.DECIMAL)
 ICMP_CODE = Field("icmp_code", "NXM_OF_ICMP_CODE", (BASIC, 20), 8, Form.DECIMAL)
 ICMPV6_TYPE = Field("icmpv6_type", "NXM_NX_ICMPV6_TYPE", (BASIC, 29), 8, Form.DECIMAL)
 ICMPV6_CODE = Field("icmpv6_code", "NXM_NX_ICMPV6_CODE", (BASIC, 30), 8, Form.DECIMAL)
+TCP_FLAGS = Field("tcp_flags", "NXM_NX_TCP_FLAGS", (BASIC, 42), 12, Form.FLAGS)
 
 FIELDS: tuple[Field, ...] = tuple(_ALL)
 FIELD_BY_NAME = {field.name: field for field in FIELDS}
@@ -150,6 +152,13 @@ class State:
     ALL = 0xFF
     NEW, EST, REL, RPL, INV, TRK, SNAT, DNAT = (1 << bit for bit in range(8))
     NAMES = ("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat")
+
+
+class TcpFlag:
+    """Bits of tcp_flags (RFC 9293 section 3.1), with the names of ovs-fields(7)."""
+
+    FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, NS = (1 << bit for bit in range(9))
+    NAMES = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns")
 
 
 class EthType:

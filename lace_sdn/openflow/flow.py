@@ -17,6 +17,7 @@ from lace_sdn.openflow.fields import (
     IN_PORT,
     IP_PROTO,
     METADATA,
+    TCP_FLAGS,
     TCP_SRC,
     TUN_DST,
     TUN_ID,
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
 # The order of meta-flow.h, in which a switch lists the fields of a group, where it is not that of FIELDS.
 _HASH_FIRST = (TUN_ID, TUN_SRC, TUN_DST, TUN_IPV6_SRC, TUN_IPV6_DST, METADATA, IN_PORT)
 _HASH_LAST = (IP_PROTO, ARP_OP, ARP_SPA, ARP_TPA, ARP_SHA, ARP_THA)
-_TRANSPORT = FIELDS[FIELDS.index(TCP_SRC) :]
-# Tags are never hashed: pods have none.
+_TRANSPORT = tuple(each for each in FIELDS[FIELDS.index(TCP_SRC) :] if each is not TCP_FLAGS)
+# Tags are never hashed: pods have none; flags of TCP neither, they are no part of who talks to whom.
 HASH_ORDER: tuple[Field, ...] = (
     *_HASH_FIRST,
-    *(each for each in FIELDS if each not in (*_HASH_FIRST, VLAN, *_HASH_LAST, *_TRANSPORT)),
+    *(each for each in FIELDS if each not in (*_HASH_FIRST, VLAN, TCP_FLAGS, *_HASH_LAST, *_TRANSPORT)),
     *_HASH_LAST,
     *_TRANSPORT,
 )

@@ -18,6 +18,7 @@ from lace_sdn.openflow.fields import (
     SCTP_DST,
     SCTP_SRC,
     TCP_DST,
+    TCP_FLAGS,
     TCP_SRC,
     UDP_DST,
     UDP_SRC,
@@ -28,6 +29,7 @@ from lace_sdn.openflow.fields import (
     IpProto,
     Port,
     State,
+    TcpFlag,
     Term,
 )
 
@@ -64,6 +66,7 @@ def _format_ipv6(value: int) -> str:
 FORMATS: Final[dict[Form, Callable[[int], str]]] = {
     Form.HEX: _format_hex,
     Form.STATE: _format_hex,
+    Form.FLAGS: _format_hex,
     Form.DECIMAL: str,
     Form.MAC: format_mac,
     Form.IPV4: _format_ipv4,
@@ -130,6 +133,14 @@ def _format_state(each: Term) -> str:
     return "ct_state=" + "".join(("+" if each.value >> bit & 1 else "-") + name for bit, name in bits)
 
 
+def _format_flags(each: Term) -> str:
+    if each.mask == each.field.all_ones:
+        names = [name for bit, name in enumerate(TcpFlag.NAMES) if each.value >> bit & 1]
+        return f"tcp_flags={'|'.join(names) or '0'}"
+    bits = [(bit, name) for bit, name in enumerate(TcpFlag.NAMES) if each.mask >> bit & 1]
+    return "tcp_flags=" + "".join(("+" if each.value >> bit & 1 else "-") + name for bit, name in bits)
+
+
 def _format_port(each: Term) -> str:
     return f"in_port={Port.NAMES.get(each.value, each.value)}"
 
@@ -156,6 +167,7 @@ _SPECIAL: Final[dict[Field, Callable[[Term], str]]] = {
     UDP_DST: _format_transport,
     SCTP_SRC: _format_transport,
     SCTP_DST: _format_transport,
+    TCP_FLAGS: _format_flags,
     ICMPV6_TYPE: _format_icmpv6,
     ICMPV6_CODE: _format_icmpv6,
 }
@@ -215,6 +227,22 @@ def ct_state(text: str) -> Term:
         mask |= bit
         value |= bit if sign == "+" else 0
     return Term(CT_STATE, value, mask)
+
+
+_FLAG: Final = re.compile(f"([+-])({'|'.join(TcpFlag.NAMES)})")
+_FLAGS: Final = re.compile(f"(?:{_FLAG.pattern})+")
+
+
+def tcp_flags(text: str) -> Term:
+    """``+syn-ack`` as a term. Raises ValueError for anything else."""
+    if not _FLAGS.fullmatch(text):
+        raise ValueError(f"tcp_flags={text!r}: signs and flags such as +syn-ack are expected")
+    value = mask = 0
+    for sign, name in _FLAG.findall(text):
+        bit = 1 << TcpFlag.NAMES.index(name)
+        mask |= bit
+        value |= bit if sign == "+" else 0
+    return Term(TCP_FLAGS, value, mask)
 
 
 class _Text:
@@ -299,5 +327,6 @@ __all__ = [
     "parse_mac",
     "parse_number",
     "parse_value",
+    "tcp_flags",
     "term",
 ]

@@ -22,6 +22,7 @@ from lace_sdn.openflow.fields import (
     SCTP_DST,
     SCTP_SRC,
     TCP_DST,
+    TCP_FLAGS,
     TCP_SRC,
     UDP_DST,
     UDP_SRC,
@@ -32,7 +33,7 @@ from lace_sdn.openflow.fields import (
     Term,
 )
 from lace_sdn.openflow.flow import DEFAULT_PRIORITY, Bucket, Flow, Group, Meter
-from lace_sdn.openflow.match import KEYWORDS, Match, ct_state, parse_number, parse_value, term
+from lace_sdn.openflow.match import KEYWORDS, Match, ct_state, parse_number, parse_value, tcp_flags, term
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,6 +124,8 @@ def _term(word: str, protocol: int | None) -> Term:
         raise ValueError(f"{word!r} in a match: a field with a value or a protocol is expected")
     if field is CT_STATE:
         return _state(value, word)
+    if field is TCP_FLAGS:
+        return tcp_flags(value)
     if field is IN_PORT and value in _PORT_BY_NAME:
         return term(IN_PORT, _PORT_BY_NAME[value])
     return term(field, *parse_value(field, value))

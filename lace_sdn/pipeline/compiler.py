@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 from lace_sdn.openflow.flow import BridgeProgram, Flow, Group, Meter, program
 from lace_sdn.pipeline.constants import DEFAULT_MTU
+from lace_sdn.pipeline.cookies import Category, cookie, name_id
 from lace_sdn.pipeline.endpoints import LocalEndpoint
+from lace_sdn.pipeline.equal_tuples import (
+    ContestedInitiator,
+    OtherConnections,
+    OutsideEntries,
+    SameEntry,
+    SharedPod,
+)
 from lace_sdn.pipeline.fixed import Fixed
 from lace_sdn.pipeline.host import inward, node_ports
 from lace_sdn.pipeline.outside_units import OutsideScope, outside_units
@@ -28,7 +36,7 @@ from lace_sdn.pipeline.relation_rows import (
 )
 from lace_sdn.pipeline.service_units import ServiceScope, backends_by_node, service_units
 from lace_sdn.pipeline.tunnels import EntryReturn, Peer, RemoteRoute, TunnelArrival
-from lace_sdn.pipeline.unit import GroupUnit, MeterUnit
+from lace_sdn.pipeline.unit import GroupUnit, MeterUnit, Owner
 from lace_sdn.policy.external import Outside, outside
 from lace_sdn.policy.numbers import numbers
 from lace_sdn.policy.relations import Relations, resolve
@@ -180,6 +188,7 @@ def units(cluster: Cluster, node: str, ports: Mapping[str, int], *, sctp: bool) 
         network = networks[each.network]
         yield LocalEndpoint(each.id, network.name, network.key, ports[each.id], each.mac, each.addresses)
     scope = Scope.of(cluster, node, local)
+    yield from _equal_tuples(scope, local, ports, networks)
     for name in sorted(scope.local):
         network = networks[name]
         if not network.is_external:
@@ -234,18 +243,33 @@ class Scope:
             ServiceScope.of(cluster.access, cluster.state, local, backed),
         )
 
+    @cached_property
+    def entered(self) -> frozenset[str]:
+        """Networks with pods here that the world outside may start connections to; these then come in by any node."""
+        inside = self.local - self.outside
+        callers = [each for each in self.inbound if not self.outside.isdisjoint(each.members)]
+        users = [each for each in self.services.inbound if not self.outside.isdisjoint(each.members)]
+        served = {each.network for each in self.services.hosted if any(its.admits(each) for its in users)}
+        return inside & served.union(*(each.reach for each in callers))
+
+    @cached_property
+    def contested(self) -> Mapping[str, frozenset[str]]:
+        """Networks with pods here -> pod networks that may start connections to them and share addresses with another that may."""
+        overlaps, found = self.services.access.overlaps, {}
+        for name in self.local - self.outside:
+            services = [each for each in self.services.hosted if each.network == name]
+            callers = {name}.union(
+                *(each.members for each in self.inbound if name in each.reach),
+                *(each.members for each in self.services.inbound if any(map(each.admits, services))),
+            )
+            several = frozenset(each for each in callers if not callers.isdisjoint(overlaps.get(each, ())))
+            if several:
+                found[name] = several
+        return found
+
     @property
     def is_entered_elsewhere(self) -> bool:
-        """Whether the world outside may start connections to pods here, which then came in by any node."""
-        inside = self.local - self.outside
-        return any(
-            not (self.outside.isdisjoint(each.members) or inside.isdisjoint(each.reach))
-            for each in self.inbound
-        ) or any(
-            not self.outside.isdisjoint(each.members)
-            and any(each.admits(service) for service in self.services.hosted if service.network in inside)
-            for each in self.services.inbound
-        )
+        return bool(self.entered)
 
     @property
     def initiators(self) -> frozenset[str]:
@@ -254,6 +278,26 @@ class Scope:
     @property
     def responders(self) -> frozenset[str]:
         return self.local.union(self.services.responders, *(each.reach for each in self.outbound))
+
+
+def _equal_tuples(
+    scope: Scope, local: Sequence[Endpoint], ports: Mapping[str, int], networks: Mapping[str, Network]
+) -> Iterator[Unit]:
+    """Where a pod may be called from equal addresses and ports by several: by networks that overlap, or by several nodes."""
+    shared = scope.entered | scope.contested.keys()
+    if shared:
+        yield OtherConnections()
+    if scope.entered:
+        yield OutsideEntries()
+    for name in sorted(frozenset[str]().union(*scope.contested.values()) - scope.outside):
+        yield ContestedInitiator(name, networks[name].key)
+    for each in local:
+        if each.network in shared:
+            owner = Owner(
+                cookie(Category.ENDPOINT, name_id(each.id)), f"Pod {each.id} (Network {each.network})"
+            )
+            for address in each.addresses:
+                yield SharedPod(owner, ports[each.id], address)
 
 
 def _initiating(cluster: Cluster) -> frozenset[str]:
@@ -269,9 +313,9 @@ def _initiating(cluster: Cluster) -> frozenset[str]:
 
 def _relations(scope: Scope, networks: Mapping[str, Network]) -> Iterator[Unit]:
     initiators, responders = scope.initiators, scope.responders
-    for name in sorted(initiators):
+    # Also of what one of them may do no more: its connections are known as such.
+    for name in sorted(initiators | responders):
         yield EstablishedInitiator(name, networks[name].key)
-    for name in sorted(responders):
         yield EstablishedResponder(name, networks[name].key)
     yield from _class_members(scope, networks)
     for each in {each.number: each for each in scope.outbound + scope.inbound}.values():
@@ -307,4 +351,5 @@ def _remote(cluster: Cluster, node: str, scope: Scope) -> Iterator[Unit]:
     for home in sorted(peers):
         yield Peer(home, cluster.node_numbers[home], ends[home])
         if scope.is_entered_elsewhere:
+            yield SameEntry(home, cluster.node_numbers[home])
             yield EntryReturn(home, cluster.node_numbers[home], ends[home])

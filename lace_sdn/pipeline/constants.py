@@ -59,6 +59,11 @@ OUTWARD_SOURCES: Final[dict[int, IPv4Network | IPv6Network]] = {
     6: IPv6Network("64:ff9b:1::a9fe:0/113"),
 }
 """By IP version: a pod is seen by its node's stack as the address here whose low 15 bits are its ofport."""
+PSEUDO_DESTINATION: Final[dict[int, IPv4Network | IPv6Network]] = {
+    4: IPv4Network("240.0.0.0/4"),
+    6: IPv6Network("64:ff9b:1:0:f::/96"),
+}
+"""By IP version: addresses that stand for a node inside a bridge, never outside of it. RFC 1112 section 4: nobody has them."""
 
 TUNNELS_UDP_PORT: Final = 6081
 """Of Geneve (RFC 8926 section 3.3). No pod may speak to it: nodes take each other's tunnels by their address alone."""
@@ -90,6 +95,7 @@ class Priority:
     RELATED = 205
     SHARED_REPLIES = 195
     DATAGRAM = 195
+    RENEWED = 197
     ESTABLISHED = 190
     TRANSLATED = 180
     NEW = 170

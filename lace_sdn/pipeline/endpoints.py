@@ -25,6 +25,7 @@ from lace_sdn.pipeline.registers import (
     SourceType,
 )
 from lace_sdn.pipeline.unit import Owner
+from lace_sdn.pipeline.zone_rows import ZonesOfPort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,7 @@ class LocalEndpoint:
             Goto(tables.SPOOF_GUARD.number),
         )
         yield told_limit(owner, self.ofport)
+        yield from ZonesOfPort(owner, self.ofport, self.addresses).flows()
         for address in self.addresses:
             yield owner.flow(
                 tables.SPOOF_GUARD,

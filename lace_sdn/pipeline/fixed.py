@@ -49,16 +49,19 @@ from lace_sdn.pipeline.registers import (
     DESTINATION_ZONE,
     ENTERED,
     ENTRY,
+    FRAME_PORT,
     FRAME_SERVICE,
     HAIRPIN,
     INITIATOR,
     INITIATOR_CLASS,
+    KNOWN_SENDER,
     LIVE_SERVICE,
     LOOKUP,
     LOOPED,
     OUTPUT_PORT,
     OUTPUT_ZONE,
     PERMITTED,
+    RENEWED,
     RESPONDER,
     SECOND_ZONE,
     SERVICE_CLASS,
@@ -73,8 +76,10 @@ from lace_sdn.pipeline.registers import (
     SourceType,
 )
 from lace_sdn.pipeline.relation_rows import SCOPE_OF_CONNECTION, ask_permit
+from lace_sdn.pipeline.renewal_rows import destination_renewal, renew, source_renewal
 from lace_sdn.pipeline.size_rows import size_flows
 from lace_sdn.pipeline.unit import Owner
+from lace_sdn.pipeline.zone_rows import IS_IN_ZONE, check_zone, not_in_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,8 +114,8 @@ IS_TRANSLATED = (IS_NOT_ADMITTED, TRANSLATED.equals(1))
 class Fixed:
     """The same on every node. ``mtu``: octets of the largest IP packet of a pod.
 
-    Whatever follows a ``ct`` asks for a tracked packet: Open vSwitch's own conntrack puts fragments whose rest never came, of
-    whatever pod, beside a packet that it tracks, and they would go on as the registers say of that one.
+    Whatever follows a ``ct`` asks whether it was this packet that was tracked there (``zone_rows``): Open vSwitch's own
+    conntrack puts fragments of others beside it, and they would go on as the registers say of this one.
     """
 
     mtu: int = DEFAULT_MTU
@@ -148,8 +153,10 @@ def _arp_responder() -> Flow:
 def _source_half() -> Iterator[Flow]:
     yield from _return_zone()
     for ip in FAMILIES:
-        yield _track(tables.SOURCE_CONNTRACK, Match(ip), SOURCE_ZONE, tables.SOURCE_STATE)
+        yield _track(tables.SOURCE_CONNTRACK, Match(ip), SOURCE_ZONE, tables.SOURCE_ZONE_CHECK)
+    yield _checked(tables.SOURCE_ZONE_CHECK, SOURCE_ZONE, tables.SOURCE_STATE)
     yield from _source_state()
+    yield from source_renewal(OWNER)
     yield _gate(tables.SOURCE_GATE, tables.ROUTE)
     yield _onward(tables.TUNNEL_SOURCE, tables.ROUTE)
     yield from _hairpin()
@@ -160,7 +167,8 @@ def _source_half() -> Iterator[Flow]:
         Goto(tables.DISPATCH.number),
     )
     # Without nat, where it would change nothing: Open vSwitch's own conntrack before 3.3 does not survive that (decision 0015).
-    yield from _commit(tables.SOURCE_COMMIT, Match(NEW, *IS_DIRECT), SOURCE_ZONE, tables.DISPATCH)
+    yield from _commit(tables.SOURCE_COMMIT, Match(NEW, *IS_DIRECT), SOURCE_ZONE, tables.COMMIT_ZONE_CHECK)
+    yield from renew(OWNER, tables.SOURCE_COMMIT, SOURCE_ZONE, tables.COMMIT_ZONE_CHECK, ADMIT)
     for ip in FAMILIES:
         yield OWNER.flow(
             tables.SOURCE_COMMIT,
@@ -168,25 +176,26 @@ def _source_half() -> Iterator[Flow]:
             Match(ip, ORIGINAL, *IS_TRANSLATED),
             Ct(
                 SOURCE_ZONE.slice,
-                tables.DISPATCH.number,
+                tables.COMMIT_ZONE_CHECK.number,
                 commit=True,
                 execute=(*ADMIT, HAIRPIN.copy_to(LOOPED)),
             ),
         )
     yield _onward(tables.SOURCE_COMMIT, tables.DISPATCH)
+    yield _committed(tables.COMMIT_ZONE_CHECK, SOURCE_ZONE, tables.DISPATCH)
     for ip in FAMILIES:
-        for ways in (TRACKED, SOURCE_TYPE.equals(SourceType.TUNNEL)):
+        for ways in (IS_IN_ZONE, SOURCE_TYPE.equals(SourceType.TUNNEL)):
             yield _track(
                 tables.DISPATCH,
                 Match(ip, DESTINATION_TYPE.equals(DestinationType.LOCAL), ways),
                 DESTINATION_ZONE,
-                tables.DESTINATION_STATE,
+                tables.DESTINATION_ZONE_CHECK,
                 PERMITTED.set(0),
             )
     yield OWNER.flow(
         tables.DISPATCH,
         Priority.LOW,
-        Match(DESTINATION_TYPE.equals(DestinationType.TUNNEL), TRACKED),
+        Match(DESTINATION_TYPE.equals(DestinationType.TUNNEL), IS_IN_ZONE),
         Goto(tables.OUTPUT.number),
     )
 
@@ -235,7 +244,7 @@ def _source_state() -> Iterator[Flow]:
             other_end.copy_to(DESTINATION_NETWORK),
             THROUGH.copy_to(SERVICE_PORT),
             Resubmit(tables.PERMIT_ESTABLISHED.number),
-            Goto(tables.SOURCE_GATE.number),
+            Goto(tables.SOURCE_RENEWAL.number),
         )
     yield OWNER.flow(
         table,
@@ -262,7 +271,7 @@ def _services() -> Iterator[Flow]:
     yield OWNER.flow(
         tables.SERVICE_GATE,
         Priority.LOW,
-        Match(PERMITTED.equals(1)),
+        Match(PERMITTED.equals(1), IS_IN_ZONE),
         PERMITTED.set(0),
         Goto(tables.SERVICE_PORT.number),
     )
@@ -271,6 +280,7 @@ def _services() -> Iterator[Flow]:
         tables.SERVICE_ADMIT,
         Priority.DEFAULT,
         Match(TRACKED),
+        *check_zone(SOURCE_ZONE),
         DESTINATION_NETWORK.copy_to(LOOKUP),
         SCOPE_OF_CONNECTION,
         Resubmit(tables.PERMIT_NEW.number),
@@ -290,6 +300,15 @@ def _services() -> Iterator[Flow]:
 def _destination_half() -> Iterator[Flow]:
     table = tables.DESTINATION_STATE
     gate = Goto(tables.DESTINATION_GATE.number)
+    renewal = Goto(tables.DESTINATION_RENEWAL.number)
+    yield _checked(
+        tables.DESTINATION_ZONE_CHECK,
+        DESTINATION_ZONE,
+        tables.TUPLE_CHECK,
+        RENEWED.set(0),
+        KNOWN_SENDER.set(0),
+        SERVICE_PORT.copy_to(FRAME_PORT),
+    )
     yield OWNER.flow(table, Priority.DROP, Match(INVALID))
     # The Service is that of this zone's connection: what a frame says of it counts for the first packet only. UDP has no first
     # packet: a client whose connection was forgotten goes on by another Service, and here the old one is still known.
@@ -307,7 +326,7 @@ def _destination_half() -> Iterator[Flow]:
         Match(LIVE_SERVICE.equals(1)),
         FRAME_SERVICE.set(1),
         Resubmit(tables.PERMIT_ESTABLISHED.number),
-        gate,
+        renewal,
     )
     yield OWNER.flow(
         tables.DATAGRAM_SERVICE,
@@ -315,7 +334,7 @@ def _destination_half() -> Iterator[Flow]:
         Match(),
         THROUGH.copy_to(SERVICE_PORT),
         Resubmit(tables.PERMIT_ESTABLISHED.number),
-        gate,
+        renewal,
     )
     yield OWNER.flow(
         table,
@@ -323,7 +342,7 @@ def _destination_half() -> Iterator[Flow]:
         Match(TRACKED, IS_ADMITTED),
         THROUGH.copy_to(SERVICE_PORT),
         Resubmit(tables.PERMIT_ESTABLISHED.number),
-        gate,
+        renewal,
     )
     yield OWNER.flow(
         table,
@@ -333,6 +352,8 @@ def _destination_half() -> Iterator[Flow]:
         Resubmit(tables.PERMIT_NEW.number),
         gate,
     )
+    yield _onward(tables.TUPLE_CHECK, table)
+    yield from destination_renewal(OWNER)
     yield _gate(tables.DESTINATION_GATE, tables.DESTINATION_COMMIT)
     for ip, version in zip(FAMILIES, (4, 6), strict=True):
         yield OWNER.flow(
@@ -342,8 +363,9 @@ def _destination_half() -> Iterator[Flow]:
             admit_as(HAIRPIN_SOURCE[version]),
         )
     yield from _commit(
-        tables.DESTINATION_COMMIT, Match(NEW, IS_NOT_ADMITTED), DESTINATION_ZONE, tables.OUTPUT
+        tables.DESTINATION_COMMIT, Match(NEW, IS_NOT_ADMITTED), DESTINATION_ZONE, tables.OUTPUT_ZONE_CHECK
     )
+    yield from renew(OWNER, tables.DESTINATION_COMMIT, DESTINATION_ZONE, tables.OUTPUT_ZONE_CHECK, ADMIT)
     # Never fragments, which have no ports (table 105): of IPv6 ones only the first is UDP, and conntrack would keep it, waiting for
     # the others.
     for ip in FAMILIES:
@@ -353,14 +375,15 @@ def _destination_half() -> Iterator[Flow]:
             Match(ip, IS_UDP, ORIGINAL, IS_ADMITTED, LIVE_SERVICE.equals(1), FRAME_SERVICE.equals(1)),
             Ct(
                 DESTINATION_ZONE.slice,
-                tables.OUTPUT.number,
+                tables.OUTPUT_ZONE_CHECK.number,
                 commit=True,
                 execute=(SERVICE_PORT.copy_to(THROUGH),),
             ),
         )
     yield _onward(tables.DESTINATION_COMMIT, tables.OUTPUT)
-    yield OWNER.flow(tables.OUTPUT, Priority.LOW, Match(TRACKED, HAIRPIN.equals(1)), InPort())
-    yield OWNER.flow(tables.OUTPUT, Priority.DEFAULT, Match(TRACKED), OutputTo(OUTPUT_PORT.slice))
+    yield _committed(tables.OUTPUT_ZONE_CHECK, DESTINATION_ZONE, tables.OUTPUT)
+    yield OWNER.flow(tables.OUTPUT, Priority.LOW, Match(IS_IN_ZONE, HAIRPIN.equals(1)), InPort())
+    yield OWNER.flow(tables.OUTPUT, Priority.DEFAULT, Match(IS_IN_ZONE), OutputTo(OUTPUT_PORT.slice))
 
 
 def _subroutines() -> Iterator[Flow]:
@@ -371,6 +394,7 @@ def _subroutines() -> Iterator[Flow]:
     yield OWNER.flow(
         tables.POLICY_CLASS, Priority.DEFAULT, Match(), INITIATOR_CLASS.set(0), SERVICE_CLASS.set(0)
     )
+    yield not_in_zone(OWNER)
     for table in (tables.SERVICE_SCOPE, tables.LOCAL_BACKEND):
         yield OWNER.flow(table, Priority.DEFAULT, Match(), SERVICE_SCOPE.set(0))
 
@@ -379,8 +403,19 @@ def _track(table: tables.Table, match: Match, zone: RegField, then: tables.Table
     return OWNER.flow(table, Priority.LOW, match, *before, Ct(zone.slice, then.number, nat=Nat()))
 
 
+def _checked(table: tables.Table, zone: RegField, then: tables.Table, *more: Action) -> Flow:
+    return OWNER.flow(table, Priority.DEFAULT, Match(TRACKED), *check_zone(zone), *more, Goto(then.number))
+
+
+def _committed(table: tables.Table, zone: RegField, then: tables.Table) -> Flow:
+    """Beyond the limit of a zone conntrack commits nothing and says nothing: such a packet has no mark, and ends."""
+    return OWNER.flow(
+        table, Priority.DEFAULT, Match(TRACKED, IS_ADMITTED), *check_zone(zone), Goto(then.number)
+    )
+
+
 def _gate(table: tables.Table, then: tables.Table) -> Flow:
-    return OWNER.flow(table, Priority.LOW, Match(PERMITTED.equals(1)), Goto(then.number))
+    return OWNER.flow(table, Priority.LOW, Match(PERMITTED.equals(1), IS_IN_ZONE), Goto(then.number))
 
 
 def _onward(table: tables.Table, then: tables.Table) -> Flow:
@@ -401,4 +436,4 @@ def _commit(table: tables.Table, match: Match, zone: RegField, then: tables.Tabl
 def admit_as(source: Address) -> Ct:
     """Admit in the zone of the receiver's port, which then sees ``source`` as the client."""
     nat = Nat(is_source=True, address=source)
-    return Ct(DESTINATION_ZONE.slice, tables.OUTPUT.number, commit=True, nat=nat, execute=ADMIT)
+    return Ct(DESTINATION_ZONE.slice, tables.OUTPUT_ZONE_CHECK.number, commit=True, nat=nat, execute=ADMIT)

@@ -23,9 +23,11 @@ from lace_sdn.pipeline.registers import (
     RESPONDER,
     SERVICE_CLASS,
     SOURCE_NETWORK,
+    TRANSLATED,
 )
 from lace_sdn.pipeline.relation_rows import ask_permit, to_network
 from lace_sdn.pipeline.unit import Owner
+from lace_sdn.pipeline.zone_rows import IS_IN_ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +53,7 @@ class HostItself:
         yield OWNER.flow(
             tables.SOURCE_GATE,
             Priority.DROP,
-            Match(PERMITTED.equals(1), SOURCE_NETWORK.equals(HOST_KEY)),
+            Match(PERMITTED.equals(1), IS_IN_ZONE, SOURCE_NETWORK.equals(HOST_KEY)),
             Goto(tables.ROUTE.number),
         )
         yield OWNER.flow(
@@ -113,9 +115,10 @@ class HostProbe:
                         *destination_is(self.address),
                         term(IP_PROTO, IpProto.TCP),
                         term(TCP_DST, port),
+                        TRANSLATED.equals(0),
                     ),
                     SOURCE_NETWORK.set(HOST_KEY),
-                    Goto(tables.RETURN_ZONE.number),
+                    Goto(tables.SOURCE_STATE.number),
                 )
         for port in self.ports:
             yield owner.flow(

@@ -49,6 +49,7 @@ from lace_sdn.pipeline.registers import (
     DESTINATION_TYPE,
     DESTINATION_ZONE,
     ENTERED,
+    FROM_OUTSIDE,
     INITIATOR,
     LIVE_SERVICE,
     LOOKUP,
@@ -56,6 +57,7 @@ from lace_sdn.pipeline.registers import (
     OUTPUT_ZONE,
     PERMITTED,
     PORT_OF_ZONE,
+    RENEWED,
     RESPONDER,
     SERVICE_PORT,
     SOURCE_NETWORK,
@@ -67,6 +69,7 @@ from lace_sdn.pipeline.registers import (
 )
 from lace_sdn.pipeline.registers import SECOND_ZONE as IN_SECOND_ZONE
 from lace_sdn.pipeline.unit import Owner
+from lace_sdn.pipeline.zone_rows import IS_IN_ZONE, ZonesOfPort, check_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +112,15 @@ class Gateway:
             Match(term(IN_PORT, GATEWAY_PORT), UNTAGGED),
             SOURCE_TYPE.set(SourceType.GATEWAY),
             SOURCE_ZONE.set(GATEWAY_PORT),
+            Goto(tables.RETURN_ZONE.number),
+        )
+        yield from ZonesOfPort(OWNER, GATEWAY_PORT).flows()
+        # By its address, which is looked up when conntrack is done: what it puts beside this packet has another one.
+        yield OWNER.flow(
+            tables.SOURCE_ZONE_CHECK,
+            Priority.LOW,
+            Match(TRACKED, FROM_HOST),
+            *check_zone(SOURCE_ZONE),
             Goto(tables.OUTSIDE_SOURCE.number),
         )
         for version in (4, 6):
@@ -130,13 +142,15 @@ class Gateway:
             Match(),
             Resubmit(tables.SENDER_OUTSIDE.number),
             LOOKUP.copy_to(SOURCE_NETWORK),
-            Goto(tables.RETURN_ZONE.number),
+            FROM_OUTSIDE.set(1),
+            Goto(tables.SOURCE_STATE.number),
         )
         for table in (tables.OUTSIDE, tables.SENDER_OUTSIDE):
             yield OWNER.flow(table, Priority.DEFAULT, Match(), LOOKUP.set(0))
         yield OWNER.flow(tables.OUTSIDE_EXIT, Priority.LOW, Match(ENTERED.equals(0)), *OUT_BY_HOST)
-        yield OWNER.flow(tables.OUTPUT, Priority.NORMAL, Match(TRACKED, TO_HOST), Output(GATEWAY_PORT))
-        yield OWNER.flow(tables.OUTPUT, Priority.DROP, Match(TRACKED, FROM_HOST, TO_HOST), InPort())
+        yield OWNER.flow(tables.OUTSIDE_EXIT, Priority.NORMAL, Match(RENEWED.equals(1)), *OUT_BY_HOST)
+        yield OWNER.flow(tables.OUTPUT, Priority.NORMAL, Match(IS_IN_ZONE, TO_HOST), Output(GATEWAY_PORT))
+        yield OWNER.flow(tables.OUTPUT, Priority.DROP, Match(IS_IN_ZONE, FROM_HOST, TO_HOST), InPort())
 
     def _inward(self, version: int) -> Iterator[Flow]:
         _, destination = ADDRESSES[version]
@@ -185,18 +199,18 @@ class Gateway:
         )
         to_own = (PERMITTED.set(0), DESTINATION_ZONE.set(GATEWAY_PORT))
         to_second = (PERMITTED.set(0), SOURCE_ZONE.copy_to(DESTINATION_ZONE), OUTPUT_ZONE.set(1))
-        ways: tuple[tuple[int, Term, tuple[Action, ...]], ...] = (
-            (Priority.NORMAL, SOURCE_TYPE.equals(SourceType.TUNNEL), to_own),
-            (Priority.LOW, ct_state("+rpl+trk"), to_own),
-            (Priority.LOW, ct_state("-rpl+trk"), to_second),
+        ways: tuple[tuple[int, tuple[Term, ...], tuple[Action, ...]], ...] = (
+            (Priority.NORMAL, (SOURCE_TYPE.equals(SourceType.TUNNEL),), to_own),
+            (Priority.LOW, (ct_state("+rpl+trk"), IS_IN_ZONE), to_own),
+            (Priority.LOW, (ct_state("-rpl+trk"), IS_IN_ZONE), to_second),
         )
         for priority, which, zone in ways:
             yield OWNER.flow(
                 tables.DISPATCH,
                 priority,
-                Match(ip, TO_HOST, which),
+                Match(ip, TO_HOST, *which),
                 *zone,
-                Ct(DESTINATION_ZONE.slice, tables.DESTINATION_STATE.number, nat=Nat()),
+                Ct(DESTINATION_ZONE.slice, tables.DESTINATION_ZONE_CHECK.number, nat=Nat()),
             )
         # No pod's own address leaves the bridge for the node's stack.
         yield OWNER.flow(
@@ -226,7 +240,7 @@ class OutwardPort:
                 ),
                 Ct(
                     DESTINATION_ZONE.slice,
-                    tables.OUTPUT.number,
+                    tables.OUTPUT_ZONE_CHECK.number,
                     commit=True,
                     nat=Nat(is_source=True, address=address),
                     execute=ADMIT,
@@ -314,6 +328,7 @@ class EnteredElsewhere:
             tables.TUNNEL_IDENTITY,
             Priority.LOW,
             Match(LOOKUP.equals(self.key), SOURCE_NETWORK.equals(self.key)),
+            FROM_OUTSIDE.set(1),
             Goto(tables.ROUTE.number),
         )
 

@@ -58,6 +58,29 @@ TOO_LARGE = RegField("TooLarge", REG[0], 13, 13, "larger than pods' packets may 
 FRAME_SERVICE = RegField(
     "FrameService", REG[0], 14, 14, "a datagram of a known connection: the Service is what its frame names"
 )
+RENEWED = RegField(
+    "Renewed",
+    REG[0],
+    9,
+    9,
+    "its connection is no longer permitted; it is asked about as the first of a new one",
+)
+IN_ZONE = RegField("InZone", REG[0], 15, 15, "this very packet was looked up in the zone that it should")
+FROM_OUTSIDE = RegField("FromOutside", REG[0], 16, 16, "its sender is in the world outside")
+KNOWN_SENDER = RegField(
+    "KnownSender",
+    REG[0],
+    17,
+    17,
+    "its sender's network is the one that the connection says, permitted or not",
+)
+KNOWN_SENDER = RegField(
+    "KnownSender",
+    REG[0],
+    17,
+    17,
+    "its sender's network is the one that the connection says, permitted or not",
+)
 SOURCE_NETWORK = RegField("SourceNetwork", REG[1], 0, 31, "network key of the sender")
 DESTINATION_NETWORK = RegField("DestinationNetwork", REG[2], 0, 31, "network key of the receiver")
 OUTPUT_PORT = RegField("OutputPort", REG[3], 0, 31, "ofport of the receiver, or of the tunnel")
@@ -90,10 +113,24 @@ LIVE_SERVICE = RegField("LiveService", REG[10], 31, 31, "of ServiceScope: there 
 LOOKUP = RegField(
     "Lookup", REG[11], 0, 31, "network that a relation table is asked about: initiator, then responder"
 )
+ZONE_LOOKUP = RegField("ZoneLookup", REG[11], 0, 15, "zone that the packet should have been looked up in")
+SIDE_LOOKUP = RegField(
+    "SideLookup", REG[11], 16, 16, "with ZoneLookup: 1 the sender's zone, 0 the receiver's"
+)
+FRAME_PORT = RegField(
+    "FramePort",
+    REG[12],
+    0,
+    31,
+    "number of the Service's port that the frame named, before conntrack's is asked",
+)
 
 ADMITTED = RegField("Admitted", CT_MARK, 0, 0, "the connection was admitted by policy (not merely seen)")
 TRANSLATED = RegField("Translated", CT_MARK, 1, 1, "the connection's VIP was replaced by an endpoint")
 LOOPED = RegField("Looped", CT_MARK, 2, 2, "the connection is of a pod with itself, through a VIP")
+OWN_PORT = RegField(
+    "OwnPort", CT_MARK, 3, 3, "it came in by another node than one with the same addresses and ports"
+)
 INITIATOR = RegField("Initiator", CT_LABEL, 0, 31, "network key of who started the connection")
 RESPONDER = RegField("Responder", CT_LABEL, 32, 63, "network key of whom it was started to")
 THROUGH = RegField("Through", CT_LABEL, 64, 95, "number of the Service's port it was started to; 0 none")
@@ -106,11 +143,16 @@ REGISTERS: tuple[RegField, ...] = (
     MAY_ENTER_TUNNEL,
     DESTINATION_TYPE,
     PERMITTED,
+    RENEWED,
     HAIRPIN,
     NODE_PORT,
     LOCAL_CHOICE,
     TOO_LARGE,
     FRAME_SERVICE,
+    IN_ZONE,
+    FROM_OUTSIDE,
+    KNOWN_SENDER,
+    KNOWN_SENDER,
     SOURCE_NETWORK,
     DESTINATION_NETWORK,
     OUTPUT_PORT,
@@ -127,9 +169,13 @@ REGISTERS: tuple[RegField, ...] = (
     SERVICE_SCOPE,
     LIVE_SERVICE,
     LOOKUP,
+    ZONE_LOOKUP,
+    SIDE_LOOKUP,
+    FRAME_PORT,
     ADMITTED,
     TRANSLATED,
     LOOPED,
+    OWN_PORT,
     INITIATOR,
     RESPONDER,
     THROUGH,

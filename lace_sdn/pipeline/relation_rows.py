@@ -15,6 +15,7 @@ from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
     INITIATOR,
     INITIATOR_CLASS,
+    KNOWN_SENDER,
     LOOKUP,
     PERMITTED,
     RESPONDER,
@@ -120,6 +121,7 @@ class EstablishedInitiator:
             tables.PERMIT_ESTABLISHED,
             Priority.NORMAL,
             Match(ct_state("-rpl+trk"), INITIATOR.equals(self.key), SOURCE_NETWORK.equals(self.key)),
+            KNOWN_SENDER.set(1),
             *ask_permit(SOURCE_NETWORK, DESTINATION_NETWORK, SCOPE_OF_CONNECTION),
         )
 
@@ -136,6 +138,7 @@ class EstablishedResponder:
             tables.PERMIT_ESTABLISHED,
             Priority.NORMAL,
             Match(ct_state("+rpl+trk"), RESPONDER.equals(self.key), SOURCE_NETWORK.equals(self.key)),
+            KNOWN_SENDER.set(1),
             *ask_permit(DESTINATION_NETWORK, SOURCE_NETWORK, SCOPE_OF_CONNECTION),
         )
 

@@ -84,7 +84,7 @@ class ReplyCheck:
                 match,
                 *turn_round,
                 CtClear(),
-                Ct(SOURCE_ZONE.slice, tables.DISPATCH.number, commit=True, nat=nat, execute=ADMIT),
+                Ct(SOURCE_ZONE.slice, tables.COMMIT_ZONE_CHECK.number, commit=True, nat=nat, execute=ADMIT),
             )
 
     def _turn_round(self) -> tuple[Action, ...]:

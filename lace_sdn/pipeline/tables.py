@@ -1,6 +1,6 @@
 """The flow tables, declared once: numbers, names, what each decides, where it may send a packet next.
 
-The order of a packet: source half (0-52) at the node of the sender, destination half (55-80) at the node of the receiver;
+The order of a packet: source half (0-54) at the node of the sender, destination half (55-80) at the node of the receiver;
 packets from a tunnel enter the second by 1 and 40. Tables from 100 on are subroutines: only ``resubmit`` reaches them, so
 that every jump leads forward.
 """
@@ -24,16 +24,13 @@ CLASSIFIER = Table(
     0,
     "Classifier",
     "Who sent this: a pod's port, a tunnel of a known node, or the node's own stack.",
-    (1, 2, 5),
+    (1, 2, 10),
 )
 TUNNEL_DECODE = Table(
     1, "TunnelDecode", "Which networks a packet from a tunnel comes from and goes to.", (38,)
 )
 SPOOF_GUARD = Table(2, "SpoofGuard", "Whether the sender uses its own MAC and addresses.", (3, 8))
 ARP_RESPONDER = Table(3, "ArpResponder", "The answer to a request for the gateway's MAC.")
-OUTSIDE_SOURCE = Table(
-    5, "OutsideSource", "Who of the world outside sent this, or the node itself.", (10, 108)
-)
 PACKET_SIZE = Table(8, "PacketSize", "Whether a pod's packet is larger than the MTU of pods.", (9,))
 SIZE_GATE = Table(
     9, "SizeGate", "What is too large ends here: the controller tells its sender the MTU.", (10, 109)
@@ -45,7 +42,24 @@ RETURN_ZONE = Table(
     (11,),
 )
 SOURCE_CONNTRACK = Table(11, "SourceConntrack", "Look the packet up in the zone of the sender's port.", (12,))
-SOURCE_STATE = Table(12, "SourceState", "New, of an admitted connection, or neither.", (19, 26, 37, 101, 102))
+SOURCE_ZONE_CHECK = Table(
+    12, "SourceZoneCheck", "Whether it is this packet that was looked up in that zone.", (13, 14, 110)
+)
+OUTSIDE_SOURCE = Table(
+    13, "OutsideSource", "Who of the world outside sent this, or the node itself.", (14, 108)
+)
+SOURCE_STATE = Table(
+    14,
+    "SourceState",
+    "New, of an admitted connection, or neither.",
+    (15, 19, 26, 37, 101, 102),
+)
+SOURCE_RENEWAL = Table(
+    15,
+    "SourceRenewal",
+    "Whether its connection is still permitted; if not, it may be the first packet of another.",
+    (19, 37, 102),
+)
 NODE_ADDRESS = Table(
     19, "NodeAddress", "Whether it is sent to a node's own address: it may be a NodePort.", (20,)
 )
@@ -68,7 +82,7 @@ SERVICE_ADMIT = Table(
     26,
     "ServiceAdmit",
     "May the sender's network use this Service, asked of the translated packet?",
-    (37, 100, 104),
+    (37, 100, 104, 110),
 )
 DESTINATION_NETWORK = Table(
     30, "DestinationNetwork", "Which network the address means, for this source.", (37, 100, 107)
@@ -94,30 +108,66 @@ OUTSIDE_EXIT = Table(
     (50,),
 )
 SOURCE_COMMIT = Table(
-    50, "SourceCommit", "Admit a new connection in the zone of the sender's port.", (51, 55)
+    50, "SourceCommit", "Admit a new connection in the zone of the sender's port.", (51, 54, 55)
 )
 REPLY_LOOKUP = Table(
     51, "ReplyLookup", "Look up, turned round, what replies to a new connection would look like.", (52,)
 )
 REPLY_CHECK = Table(
-    52, "ReplyCheck", "Admit it; with another port if a connection through a VIP has such replies.", (55,)
+    52, "ReplyCheck", "Admit it; with another port if a connection through a VIP has such replies.", (54,)
 )
-DISPATCH = Table(55, "Dispatch", "To the tunnel, or into the zone of the receiver's port.", (61, 80))
+COMMIT_ZONE_CHECK = Table(
+    54, "CommitZoneCheck", "Whether it is this packet that was admitted in that zone.", (55, 110)
+)
+DISPATCH = Table(55, "Dispatch", "To the tunnel, or into the zone of the receiver's port.", (59, 80))
+DESTINATION_ZONE_CHECK = Table(
+    59, "DestinationZoneCheck", "Whether it is this packet that was looked up in that zone.", (60, 110)
+)
+TUPLE_CHECK = Table(
+    60,
+    "TupleCheck",
+    "Whether a packet is of the connection that has its addresses and ports: by its network, or the node it came in by.",
+    (61, 64),
+)
 DESTINATION_STATE = Table(
     61,
     "DestinationState",
     "The sender's question again, asked by the receiver's node.",
-    (62, 67, 100, 101, 105),
+    (62, 63, 67, 100, 101, 105),
 )
 DATAGRAM_SERVICE = Table(
     62,
     "DatagramService",
     "By which Service a datagram came: its connection may be an older one's.",
-    (67, 101),
+    (63, 101),
+)
+DESTINATION_RENEWAL = Table(
+    63,
+    "DestinationRenewal",
+    "Whether its connection is still permitted; if not, it may be the first packet of another.",
+    (67, 100, 105),
+)
+OTHER_CONNECTION = Table(
+    64,
+    "OtherConnection",
+    "If not: look it up as one of its own network, or of the node it came in by.",
+    (65, 100, 105),
+)
+OTHER_CONNECTION_ZONE_CHECK = Table(
+    65, "OtherConnectionZoneCheck", "Whether it is this packet that was looked up in that zone.", (66, 110)
+)
+OTHER_CONNECTION_STATE = Table(
+    66,
+    "OtherConnectionState",
+    "Of such a connection, a new one with a port of its own, or one that a router has moved to this entry.",
+    (67, 79, 101),
 )
 DESTINATION_GATE = Table(67, "DestinationGate", "Only permitted packets reach the port.", (70,))
 DESTINATION_COMMIT = Table(
-    70, "DestinationCommit", "Admit a new connection in the zone of the receiver's port.", (80,)
+    70, "DestinationCommit", "Admit a new connection in the zone of the receiver's port.", (79, 80)
+)
+OUTPUT_ZONE_CHECK = Table(
+    79, "OutputZoneCheck", "Whether it is this packet that was admitted in that zone.", (80, 110)
 )
 OUTPUT = Table(80, "Output", "Out.")
 REJECT = Table(90, "Reject", "Refused at once, by an answer that the controller makes.", (109,))
@@ -151,6 +201,11 @@ SENDER_OUTSIDE = Table(
 CONTROLLER_LIMIT = Table(
     109, "ControllerLimit", "How many packets of this port the controller answers; the others end here."
 )
+ZONE = Table(
+    110,
+    "Zone",
+    "Whether the zone that the packet was looked up in is the one that it should be, a port's here.",
+)
 AFFINITY = Table(106, "Affinity", "The endpoint that a client of a Service had last; learned, not written.")
 
 TABLES: tuple[Table, ...] = (
@@ -158,12 +213,14 @@ TABLES: tuple[Table, ...] = (
     TUNNEL_DECODE,
     SPOOF_GUARD,
     ARP_RESPONDER,
-    OUTSIDE_SOURCE,
     PACKET_SIZE,
     SIZE_GATE,
     RETURN_ZONE,
     SOURCE_CONNTRACK,
+    SOURCE_ZONE_CHECK,
+    OUTSIDE_SOURCE,
     SOURCE_STATE,
+    SOURCE_RENEWAL,
     NODE_ADDRESS,
     SERVICE_VIP,
     SERVICE_GATE,
@@ -182,11 +239,19 @@ TABLES: tuple[Table, ...] = (
     SOURCE_COMMIT,
     REPLY_LOOKUP,
     REPLY_CHECK,
+    COMMIT_ZONE_CHECK,
     DISPATCH,
+    DESTINATION_ZONE_CHECK,
+    TUPLE_CHECK,
     DESTINATION_STATE,
     DATAGRAM_SERVICE,
+    DESTINATION_RENEWAL,
+    OTHER_CONNECTION,
+    OTHER_CONNECTION_ZONE_CHECK,
+    OTHER_CONNECTION_STATE,
     DESTINATION_GATE,
     DESTINATION_COMMIT,
+    OUTPUT_ZONE_CHECK,
     OUTPUT,
     REJECT,
     PERMIT_NEW,
@@ -199,5 +264,6 @@ TABLES: tuple[Table, ...] = (
     OUTSIDE,
     SENDER_OUTSIDE,
     CONTROLLER_LIMIT,
+    ZONE,
 )
 TABLE_BY_NUMBER = {table.number: table for table in TABLES}

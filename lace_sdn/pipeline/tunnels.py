@@ -30,6 +30,7 @@ from lace_sdn.pipeline.registers import (
     ENTRY,
     MAY_ENTER_TUNNEL,
     OUTPUT_PORT,
+    RENEWED,
     SERVICE_PORT,
     SOURCE_NETWORK,
     SOURCE_TYPE,
@@ -132,7 +133,12 @@ class EntryReturn:
         yield Owner(cookie(Category.NODE, name_id(self.node)), f"Node {self.node}").flow(
             tables.OUTSIDE_EXIT,
             Priority.NORMAL,
-            Match(ct_state("+rpl+trk"), SOURCE_TYPE.equals(SourceType.POD), ENTERED.equals(self.number)),
+            Match(
+                ct_state("+rpl+trk"),
+                SOURCE_TYPE.equals(SourceType.POD),
+                RENEWED.equals(0),
+                ENTERED.equals(self.number),
+            ),
             *into_tunnel(self.address),
         )
 

@@ -85,7 +85,7 @@ def resolve_services(state: ClusterState, relations: Relations) -> ServiceAccess
         _classes(state),
         numbers(port_name(service, port) for service in state.services for port in service.ports),
         numbers(service.namespace for service in state.services),
-        conflicts(state.networks) if state.services else {},
+        conflicts(state.networks),
     )
 
 

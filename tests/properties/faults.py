@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from lace_sdn.model.cluster import ClusterState
     from lace_sdn.openflow.actions import Action, Actions
 
+    Edit = Callable[[dict[str, BridgeProgram], ClusterState], dict[str, BridgeProgram]]
+
 Programs = dict[str, BridgeProgram]
 
 
@@ -83,7 +85,7 @@ def edit(
                 after = change(flow) if hit else flow
                 if after is not None:
                     flows.setdefault(after.key, after)
-            changed[node] = program(flows.values(), each.groups)
+            changed[node] = program(flows.values(), each.groups, each.meters)
         return changed
 
     return of
@@ -109,6 +111,10 @@ def with_actions(change: Callable[[Action], Action | None]) -> Callable[[Flow], 
         return replace(flow, actions=kept)
 
     return of
+
+
+def both(one: Edit, other: Edit) -> Edit:
+    return lambda compiled, state: other(one(compiled, state), state)
 
 
 def dropped(_flow: Flow) -> None:
@@ -241,6 +247,13 @@ def in_zone_1(action: Action) -> Action:
     return SOURCE_ZONE.set(1) if is_zone else action
 
 
+def has_source(flow: Flow) -> bool:
+    return flow.match.get(IPV4_SRC) is not None
+
+
+equal_tuples_are_one = edit(tables.TUPLE_CHECK, lambda flow: flow.priority == Priority.LOW, dropped)
+
+
 FAULTS = (
     Fault("row of a policy dropped", edit(tables.PERMIT, has(LOOKUP.equals(key("bob"))), dropped)),
     Fault(
@@ -271,7 +284,13 @@ FAULTS = (
         ),
     ),
     Fault("one node stale", node0_is_stale),
-    Fault("gate of the sender's node removed", edit(tables.SOURCE_GATE, every, without_terms(REG[0]))),
+    Fault(
+        "gates of the sender's node removed",
+        both(
+            edit(tables.SOURCE_GATE, every, without_terms(REG[0])),
+            edit(tables.SOURCE_RENEWAL, has(PERMITTED.equals(1)), without_terms(REG[0])),
+        ),
+    ),
     Fault("gate of the receiver's node removed", everywhere_open),
     Fault(
         "one conntrack zone for all pods",
@@ -279,7 +298,10 @@ FAULTS = (
     ),
     Fault(
         "established packets of the initiator without its network",
-        edit(tables.PERMIT_ESTABLISHED, has(ct_state("-rpl+trk")), without_terms(REG[1])),
+        both(
+            equal_tuples_are_one,
+            edit(tables.PERMIT_ESTABLISHED, has(ct_state("-rpl+trk")), without_terms(REG[1])),
+        ),
     ),
     Fault(
         "replies without the responder's network",
@@ -302,7 +324,10 @@ FAULTS = (
     ),
     Fault(
         "spoof guard without addresses",
-        edit(tables.SPOOF_GUARD, lambda flow: flow.match.get(IPV4_SRC) is not None, without_terms(IPV4_SRC)),
+        both(
+            edit(tables.SPOOF_GUARD, has_source, without_terms(IPV4_SRC)),
+            edit(tables.ZONE, has_source, without_terms(IPV4_SRC)),
+        ),
     ),
     Fault("spoof guard without MAC", edit(tables.SPOOF_GUARD, every, without_terms(ETH_SRC))),
     Fault("label halves swapped", edit(tables.SOURCE_COMMIT, is_commit, with_actions(halves_swapped))),
@@ -323,7 +348,12 @@ FAULTS = (
     ),
     Fault(
         "verdict not cleared between the halves",
-        edit(tables.DISPATCH, every, with_actions(lambda each: None if each == PERMITTED.set(0) else each)),
+        both(
+            equal_tuples_are_one,
+            edit(
+                tables.DISPATCH, every, with_actions(lambda each: None if each == PERMITTED.set(0) else each)
+            ),
+        ),
     ),
     Fault(
         "delivered to the next port",

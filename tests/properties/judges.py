@@ -10,7 +10,8 @@ from states import TCP_PORT, UDP_PORT, connections
 
 from lace_sdn.model import objects
 from lace_sdn.openflow.fields import ETH_DST, ETH_SRC, IPV4_SRC, TUN_ID, TUN_SRC, Field
-from lace_sdn.openflow.simulator import Packet, Tcp
+from lace_sdn.openflow.simulator import Packet, SimulationError, Tcp
+from lace_sdn.openflow.simulator.packet import port_fields
 from lace_sdn.pipeline.constants import GATEWAY_IPV4, TUNNEL_DESTINATION, TUNNEL_PORT, TUNNEL_SOURCE
 from lace_sdn.policy.oracle import Connection, verdict
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     Compile = Callable[[ClusterState, ClusterState], Mapping[str, BridgeProgram]]
 
+WHOLE = 4
+"""Packets of a conversation that works."""
 CLIENT = 33000
 ADDRESSES = {node.name: node.addresses[0] for node in ARENA.nodes}
 
@@ -142,11 +145,19 @@ def thieves(lab: Lab, compile_all: Compile) -> Iterator[str]:
     """Nobody enters a connection of others: not as its initiator, not with replies of another network."""
     stage = _stage(lab, compile_all)
     for make, server in ((tcp, "bob1"), (udp, "bob1"), (tcp, "bob0"), (udp, "bob0")):
-        stage.converse(make("ann0", server), CLIENT)
-        theft = stage.send("pods/dan0", f"pods/{server}", opening(ARENA, make("dan0", server), CLIENT))
-        yield from _arrivals(
-            theft.journey, f"a packet of dan0 in ann0's {make.__name__} connection to {server}"
-        )
+        held = stage.converse(make("ann0", server), CLIENT)
+        other = stage.send("pods/dan0", f"pods/{server}", opening(ARENA, make("dan0", server), CLIENT))
+        if other.received is None:
+            yield f"dan0, which has ann0's address and port, has no {make.__name__} connection to {server}"
+        elif _source_port(other.received) == CLIENT:
+            yield f"a packet of dan0 is one in ann0's {make.__name__} connection to {server}"
+        if len(held) != WHOLE:
+            yield f"ann0 has no whole {make.__name__} connection to {server}"
+            continue
+        ends = ("pods/ann0", f"pods/{server}")
+        for (source, destination), sent in zip((ends, ends[::-1]), held[2:], strict=True):
+            if stage.send(source, destination, sent.packet).received is None:
+                yield f"ann0's {make.__name__} connection to {server} is disturbed by dan0"
     for make in (tcp, udp):
         request = opening(ARENA, make("ann0", "bob1"), CLIENT)
         tunnel = {TUN_SRC: int(ADDRESSES["node1"]), TUN_ID: NETWORKS["ann"].key}
@@ -154,6 +165,20 @@ def thieves(lab: Lab, compile_all: Compile) -> Iterator[str]:
         yield from _arrivals(
             journey, f"a {make.__name__} reply to ann0 that comes from another network than bob"
         )
+
+
+def first_finding(judge: Callable[[Lab, Compile], Iterator[str]], lab: Lab, compile_all: Compile) -> str:
+    """The first thing that ``judge`` says, "" for nothing. Tables that a switch or a kernel would refuse are found as well."""
+    try:
+        return next(judge(lab, compile_all), "")
+    except SimulationError as error:
+        return str(error)
+
+
+def _source_port(packet: Packet) -> int:
+    ports = port_fields(packet.protocol or 0)
+    assert ports is not None
+    return packet.headers[ports[0]]
 
 
 def unasked(lab: Lab, compile_all: Compile) -> Iterator[str]:

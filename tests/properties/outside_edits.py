@@ -23,7 +23,6 @@ from lace_sdn.pipeline.outside_rows import TO_HOST
 from lace_sdn.pipeline.registers import (
     DESTINATION_TYPE,
     ENTERED,
-    ENTRY,
     NODE_PORT,
     PERMITTED,
     SOURCE_NETWORK,
@@ -100,14 +99,6 @@ def exec_without(register: object) -> Callable[[Flow], Flow]:
         return replace(action, execute=kept)
 
     return with_actions(of)
-
-
-def exec_entry_too(action: Action) -> Action:
-    return (
-        replace(action, execute=(*action.execute, ENTRY.copy_to(ENTERED)))
-        if isinstance(action, Ct)
-        else action
-    )
 
 
 def is_prefix_row(flow: Flow) -> bool:

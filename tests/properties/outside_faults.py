@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from faults import dropped, edit, every, has, replaced, with_actions, without_terms
+from faults import both, dropped, edit, every, has, replaced, with_actions, without_terms
 from outside_arena import NODE_PORTS
 from outside_edits import (
     FROM_GATEWAY,
     RELATED,
     OutsideFault,
-    exec_entry_too,
     exec_without,
     is_nobodys,
     is_prefix_row,
@@ -26,7 +25,6 @@ from outside_edits import (
     without_nat,
     without_permit,
 )
-from service_faults import both
 
 from lace_sdn.openflow.actions import InPort, Move, Output, Resubmit, SetField
 from lace_sdn.openflow.fields import (
@@ -56,6 +54,7 @@ from lace_sdn.pipeline.registers import (
     LOCAL_CHOICE,
     LOOKUP,
     OUTPUT_ZONE,
+    OWN_PORT,
     RESPONDER,
     SOURCE_NETWORK,
     SOURCE_ZONE,
@@ -179,7 +178,10 @@ OUTSIDE_FAULTS = (
     ),
     OutsideFault(
         "new connections leave without a masquerade",
-        edit(tables.DESTINATION_COMMIT, prioritised(Priority.OWN_CONNECTION), dropped),
+        both(
+            edit(tables.DESTINATION_COMMIT, prioritised(Priority.OWN_CONNECTION), dropped),
+            edit(tables.ZONE, every, wide(CT_STATE)),
+        ),
     ),
     OutsideFault(
         "no masquerade",
@@ -249,8 +251,16 @@ OUTSIDE_FAULTS = (
         ),
     ),
     OutsideFault(
-        "who entered written with each datagram",
-        edit(tables.DESTINATION_COMMIT, prioritised(Priority.DATAGRAM), with_actions(exec_entry_too)),
+        "connections by different nodes are taken for one",
+        edit(tables.TUPLE_CHECK, prioritised(Priority.LOW), dropped),
+    ),
+    OutsideFault(
+        "a stream that was moved is lost",
+        edit(tables.OTHER_CONNECTION_STATE, prioritised(Priority.TRANSLATED), dropped),
+    ),
+    OutsideFault(
+        "what a connection with a port of its own answers comes from nobody",
+        edit(tables.SOURCE_ZONE_CHECK, has(OWN_PORT.equals(1)), dropped),
     ),
     OutsideFault(
         "answers of whatever Network outside",

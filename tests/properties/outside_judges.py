@@ -9,7 +9,7 @@ from outside_arena import API_PORT, HTTP, NODE_PORTS, OUTER, TUNNELS, with_backe
 from outside_errors import errors_about_nothing, errors_of_pods, errors_of_routers
 from outside_liars import hosts_that_lie, pods_that_lie_outward, tunnels_with_external_keys
 from outside_revocation import REVOCATIONS
-from outside_thieves import thieves_outside, who_entered_stays
+from outside_thieves import thieves_outside, who_enters_elsewhere
 from states import TCP_PORT, UDP_PORT
 
 from lace_sdn.model.objects import Protocol
@@ -154,6 +154,21 @@ def by_every_address(lab: Lab, compile_all: Compile) -> Iterator[str]:
                     yield f"{its.connection}: lost beside others of its port, after {its.passed} packets"
 
 
+def by_every_node(lab: Lab, compile_all: Compile) -> Iterator[str]:
+    """One client, one port, one endpoint, by every node at once: each answered from the node that it called."""
+    stage = Beyond.of(OUTER, lab(compile_all(with_backends("bob0"), OUTER)))
+    for family in (4, 6):
+        for protocol, name in ((Protocol.TCP, "sticky"), (Protocol.UDP, "dns")):
+            asked = [
+                Connection("host net", f"node {node}", protocol, NODE_PORTS[name], family)
+                for node in ("node1", "node0", "node2")
+            ]
+            held = [stage.meet(each, CLIENT) for each in asked]
+            for its in held:
+                if not its.is_whole or stage.goes_on(its) != (True, True):
+                    yield f"{its.connection}: lost beside others of its port, after {its.passed} packets"
+
+
 def from_the_port_of_tunnels(lab: Lab, compile_all: Compile) -> Iterator[str]:
     """A client outside that happens to use that port is answered: only calls to it are dropped."""
     stage = _stage(lab, compile_all)
@@ -233,6 +248,7 @@ OUTSIDE_JUDGES: tuple[Callable[[Lab, Compile], Iterator[str]], ...] = (
     equal_addresses_outward,
     equal_addresses_inward,
     by_every_address,
+    by_every_node,
     from_the_port_of_tunnels,
     node_ports_near,
     foreign_node_ports,
@@ -241,7 +257,7 @@ OUTSIDE_JUDGES: tuple[Callable[[Lab, Compile], Iterator[str]], ...] = (
     pods_that_lie_outward,
     tunnels_with_external_keys,
     thieves_outside,
-    who_entered_stays,
+    who_enters_elsewhere,
     errors_of_routers,
     errors_of_pods,
     errors_about_nothing,

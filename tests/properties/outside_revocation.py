@@ -165,7 +165,7 @@ def _revoked(
                 yield f"{held.connection}: never made"
         for held in ended:
             if held.is_whole and _nodes(held) & set(fresh):
-                for each in stage.heard(held):
+                for each in stage.heard(held, state):
                     yield f"{held.connection}: still heard at {each} {what} on {', '.join(fresh)}"
         for held in kept:
             if held.is_whole and stage.goes_on(held) != (True, True):

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from beyond import Beyond, gateway, outward
 from judges import ADDRESSES
 from outside_arena import HTTP, NETWORKS, OUTER
-from outside_liars import IDS, framed, of
+from outside_liars import framed, of
 from outside_revocation import tcp, udp
 from states import TCP_PORT, UDP_PORT
 
+from lace_sdn.model.objects import Protocol
 from lace_sdn.openflow.fields import ETH_SRC, ETH_TYPE, TUN_ID, TUN_SRC
 from lace_sdn.openflow.simulator import Packet, Tcp
 from lace_sdn.openflow.simulator.packet import Ends, address_fields
-from lace_sdn.pipeline.constants import GATEWAY_ETHER, TUNNEL_PORT
+from lace_sdn.pipeline.constants import GATEWAY_ETHER, GATEWAY_PORT, TUNNEL_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,26 +140,25 @@ def _in_a_probe(stage: Beyond, family: int) -> Iterator[str]:
     yield from _lives(stage, held)
 
 
-def who_entered_stays(lab: Lab, compile_all: Compile) -> Iterator[str]:
-    """Answers go back where the connection came in, whatever other nodes say of it later."""
+def who_enters_elsewhere(lab: Lab, compile_all: Compile) -> Iterator[str]:
+    """Another node sends a packet of a connection: a stream is followed there, a datagram is another connection and disturbs none."""
     stage = Beyond.of(OUTER, lab(compile_all(OUTER, OUTER)))
-    for number, (connection, entry, source) in enumerate(
-        (each, entry, source)
+    for number, (connection, entry) in enumerate(
+        (each, entry)
         for family in (4, 6)
-        for each, entry, source in (
-            (tcp("host corp2", "pods/bob0", TCP_PORT, family), "node1", "corp"),
-            (udp("host corp2", "pods/bob0", UDP_PORT, family), "node1", "corp"),
-            (udp("host lan", "service pods/dns", 53, family), "node0", "base"),
+        for each, entry in (
+            (tcp("host corp2", "pods/bob0", TCP_PORT, family), "node1"),
+            (udp("host corp2", "pods/bob0", UDP_PORT, family), "node1"),
+            (udp("host lan", "service pods/dns", 53, family), "node0"),
         )
     ):
         held = stage.meet(connection, CLIENT + number)
         if not held.is_whole or held.there is None:
             yield f"{connection}: never made"
             continue
-        (arrived,) = held.journeys[2].deliveries
-        tunnel = {TUN_SRC: int(ADDRESSES[entry]), TUN_ID: NETWORKS["bob"].key}
-        service = IDS["pods/dns UDP 53"] if connection.service else 0
-        stage.wires.inject(held.there.node, TUNNEL_PORT, framed(arrived.packet, source, service), tunnel)
-        found, _ = stage.send(held.there, held.sent[3])
-        if found is None or held.way is None or found[:2] != held.way.place[:2]:
-            yield f"{connection}: its answers go elsewhere when another node sends a packet of it"
+        stage.wires.inject(entry, GATEWAY_PORT, held.sent[2])
+        (answered,) = stage.wires.inject(held.there.node, held.there.port, held.sent[3]).deliveries
+        assert held.way is not None
+        expected = entry if connection.protocol is Protocol.TCP else held.way.place.node
+        if answered[:2] != (expected, GATEWAY_PORT):
+            yield f"{connection}: its answers go to {answered.node} when {entry} sends a packet of it"

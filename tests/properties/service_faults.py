@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arena import NETWORKS
-from faults import Fault, above_others, dropped, edit, every, has, replaced, with_actions, without_terms
+from faults import Fault, above_others, both, dropped, edit, every, has, replaced, with_actions, without_terms
 
 from lace_sdn.openflow.actions import Ct, Goto, Learn, Move, Nat, Pop, Push, Resubmit, SetField
 from lace_sdn.openflow.fields import CT_MARK, IPV4_DST, REG, TCP_DST
@@ -28,13 +28,8 @@ from lace_sdn.pipeline.registers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faults import Programs
-
-    from lace_sdn.model.cluster import ClusterState
     from lace_sdn.openflow.actions import Action
     from lace_sdn.openflow.flow import Flow
-
-    Edit = Callable[[Programs, ClusterState], Programs]
 
 
 def without_nat(action: Action) -> Action:
@@ -49,10 +44,6 @@ def forgotten_service(action: Action) -> Action:
         each for each in action.execute if not (isinstance(each, Move) and each.target == THROUGH.slice)
     )
     return replace(action, execute=kept)
-
-
-def both(one: Edit, other: Edit) -> Edit:
-    return lambda compiled, state: other(one(compiled, state), state)
 
 
 def is_row(flow: Flow) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from beyond import Beyond
 from conversation import simulated
 from dummy_fabric import DummyFabric
+from judges import first_finding
 from outside_arena import OUTER
 from outside_edits import right
 from outside_faults import OUTSIDE_FAULTS
@@ -50,7 +51,7 @@ def switches() -> Iterator[Lab]:
 
 def finders(lab: Lab, fault: Fault) -> Iterator[Judge]:
     """The judges that find the fault; those that take long are the last."""
-    return (judge for judge in OUTSIDE_JUDGES if next(judge(lab, fault.compile), ""))
+    return (judge for judge in OUTSIDE_JUDGES if first_finding(judge, lab, fault.compile))
 
 
 @cache

@@ -9,7 +9,7 @@ from arena import ARENA
 from conversation import programs, simulated
 from dummy_fabric import DummyFabric
 from faults import FAULTS
-from judges import JUDGES
+from judges import JUDGES, first_finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def switches() -> Iterator[Lab]:
 
 def found_by(lab: Lab, fault: Fault) -> dict[str, str]:
     """The judges that find the fault, and the first thing that each says."""
-    found = {judge.__name__: next(judge(lab, fault.compile), "") for judge in JUDGES}
+    found = {judge.__name__: first_finding(judge, lab, fault.compile) for judge in JUDGES}
     return {judge: sentence for judge, sentence in found.items() if sentence}
 
 

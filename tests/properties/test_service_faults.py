@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conversation import programs, simulated
 from dummy_fabric import DummyFabric
+from judges import first_finding
 from service_arena import SERVED
 from service_faults import SERVICE_FAULTS
 from service_judges import SERVICE_JUDGES
@@ -48,7 +49,7 @@ def switches() -> Iterator[Lab]:
 
 def is_found(lab: Lab, fault: Fault) -> bool:
     """By one judge or another; those that take long are the last."""
-    return any(next(judge(lab, fault.compile), "") for judge in SERVICE_JUDGES)
+    return any(first_finding(judge, lab, fault.compile) for judge in SERVICE_JUDGES)
 
 
 @EVERY_JUDGE

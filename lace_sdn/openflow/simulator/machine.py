@@ -32,7 +32,9 @@ from lace_sdn.openflow.fields import (
     CT_STATE,
     CT_ZONE,
     IN_PORT,
+    TCP_FLAGS,
     VLAN,
+    IpProto,
     Port,
     Slice,
     State,
@@ -144,7 +146,11 @@ class _State:
 
     def beside(self, fragment: Fragment) -> _State:
         """The state of a fragment that goes on by this one's registers."""
-        fields = {each: value for each, value in self.fields.items() if each not in self.packet.headers}
+        fields = {
+            each: value
+            for each, value in self.fields.items()
+            if each not in self.packet.headers and each is not TCP_FLAGS
+        }
         lookup = fragment.lookup
         fields.update({**fragment.packet.headers, **lookup.fields})
         return _State(fragment.packet, fields, list(self.stack), lookup.tracked, lookup.entry, lookup.carried)
@@ -174,6 +180,8 @@ def run(
     """
     result = Run(bridge, conntrack)
     fields = {**dict.fromkeys(PIPELINE_FIELDS, 0), VLAN: 0, **packet.headers, **tunnel, IN_PORT: in_port}
+    if packet.protocol == IpProto.TCP:
+        fields[TCP_FLAGS] = packet.tcp_flags
     _table(result, _State(packet, fields), 0, 0)
     return result
 
