@@ -279,7 +279,7 @@ def _services() -> Iterator[Flow]:
     yield OWNER.flow(
         tables.SERVICE_ADMIT,
         Priority.DEFAULT,
-        Match(TRACKED),
+        Match(ct_state("-inv+trk")),
         *check_zone(SOURCE_ZONE),
         DESTINATION_NETWORK.copy_to(LOOKUP),
         SCOPE_OF_CONNECTION,

@@ -123,6 +123,15 @@ class Gateway:
             *check_zone(SOURCE_ZONE),
             Goto(tables.OUTSIDE_SOURCE.number),
         )
+        yield OWNER.flow(
+            tables.COMMIT_ZONE_CHECK,
+            Priority.LOW,
+            Match(TRACKED, IS_ADMITTED, FROM_HOST, FROM_OUTSIDE.equals(1)),
+            *check_zone(SOURCE_ZONE),
+            Resubmit(tables.SENDER_OUTSIDE.number),
+            LOOKUP.copy_to(SOURCE_NETWORK),
+            Goto(tables.DISPATCH.number),
+        )
         for version in (4, 6):
             yield from self._inward(version)
             yield from self._outward(version)

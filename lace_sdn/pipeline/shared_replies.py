@@ -15,10 +15,11 @@ from lace_sdn.openflow.match import Match
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import Priority
 from lace_sdn.pipeline.cookies import Category, cookie
-from lace_sdn.pipeline.fixed import ADMIT, IS_DIRECT, NEW, OWNER, TRACKED
+from lace_sdn.pipeline.fixed import ADMIT, IS_DIRECT, NEW, ORIGINAL, OWNER, TRACKED
 from lace_sdn.pipeline.packet import ADDRESSES, PORTS, destination_is, is_of, port_is
-from lace_sdn.pipeline.registers import SOURCE_ZONE
+from lace_sdn.pipeline.registers import SOURCE_TYPE, SOURCE_ZONE, SourceType
 from lace_sdn.pipeline.unit import Owner
+from lace_sdn.pipeline.zone_rows import IS_IN_ZONE, check_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,11 +72,24 @@ class ReplyCheck:
             packet,
             *turn_round,
             CtClear(),
-            Ct(SOURCE_ZONE.slice, tables.REPLY_CHECK.number),
+            Ct(SOURCE_ZONE.slice, tables.REPLY_ZONE_CHECK.number),
         )
+        # Turned round, a pod's packet is one to it. The gateway's zone has no address of its own, but knows directions.
+        ways = (
+            (Priority.LOW, Match(TRACKED), True),
+            (Priority.NORMAL, Match(SOURCE_TYPE.equals(SourceType.GATEWAY), ORIGINAL), False),
+        )
+        for priority, which, is_turned_round in ways:
+            yield OWNER.flow(
+                tables.REPLY_ZONE_CHECK,
+                priority,
+                packet & which,
+                *check_zone(SOURCE_ZONE, is_turned_round=is_turned_round),
+                Goto(tables.REPLY_CHECK.number),
+            )
         found = (
-            (Priority.NEW, packet & Match(NEW, *IS_DIRECT), None),
-            (Priority.LOW, packet & Match(TRACKED), Nat(is_source=True)),
+            (Priority.NEW, packet & Match(NEW, IS_IN_ZONE, *IS_DIRECT), None),
+            (Priority.LOW, packet & Match(TRACKED, IS_IN_ZONE), Nat(is_source=True)),
         )
         for priority, match, nat in found:
             yield OWNER.flow(

@@ -113,11 +113,14 @@ SOURCE_COMMIT = Table(
 REPLY_LOOKUP = Table(
     51, "ReplyLookup", "Look up, turned round, what replies to a new connection would look like.", (52,)
 )
+REPLY_ZONE_CHECK = Table(
+    52, "ReplyZoneCheck", "Whether it is this packet that was looked up, turned round.", (53, 110)
+)
 REPLY_CHECK = Table(
-    52, "ReplyCheck", "Admit it; with another port if a connection through a VIP has such replies.", (54,)
+    53, "ReplyCheck", "Admit it; with another port if a connection through a VIP has such replies.", (54,)
 )
 COMMIT_ZONE_CHECK = Table(
-    54, "CommitZoneCheck", "Whether it is this packet that was admitted in that zone.", (55, 110)
+    54, "CommitZoneCheck", "Whether it is this packet that was admitted in that zone.", (55, 108, 110)
 )
 DISPATCH = Table(55, "Dispatch", "To the tunnel, or into the zone of the receiver's port.", (59, 80))
 DESTINATION_ZONE_CHECK = Table(
@@ -238,6 +241,7 @@ TABLES: tuple[Table, ...] = (
     OUTSIDE_EXIT,
     SOURCE_COMMIT,
     REPLY_LOOKUP,
+    REPLY_ZONE_CHECK,
     REPLY_CHECK,
     COMMIT_ZONE_CHECK,
     DISPATCH,

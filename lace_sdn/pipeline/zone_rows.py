@@ -31,13 +31,17 @@ if TYPE_CHECKING:
 IS_IN_ZONE = IN_ZONE.equals(1)
 
 
-def check_zone(zone: RegField) -> tuple[Action, ...]:
-    """Set ``IN_ZONE``, or clear it: whether the packet was looked up in the zone that ``zone``, one of the two, holds."""
-    return (SIDE_LOOKUP.set(zone is SOURCE_ZONE), zone.copy_to(ZONE_LOOKUP), Resubmit(tables.ZONE.number))
+def check_zone(zone: RegField, *, is_turned_round: bool = False) -> tuple[Action, ...]:
+    """Set ``IN_ZONE``, or clear it: whether the packet was looked up in the zone that ``zone``, one of the two, holds.
+
+    ``is_turned_round``: its addresses have changed places.
+    """
+    side = (zone is SOURCE_ZONE) is not is_turned_round
+    return (SIDE_LOOKUP.set(side), zone.copy_to(ZONE_LOOKUP), Resubmit(tables.ZONE.number))
 
 
 def not_in_zone(owner: Owner) -> Flow:
-    """What is in no zone of this bridge's ports, or invalid there, is not the packet that the registers are of."""
+    """What is in no zone of this bridge's ports is not the packet that the registers are of."""
     return owner.flow(tables.ZONE, Priority.DEFAULT, Match(), IN_ZONE.set(0))
 
 
@@ -73,7 +77,7 @@ def zone_row(owner: Owner, zone: int, side: int, *which: Term) -> Flow:
         tables.ZONE,
         Priority.NORMAL,
         Match(
-            ct_state("-inv+trk"),
+            ct_state("+trk"),
             term(CT_ZONE, zone),
             ZONE_LOOKUP.equals(zone),
             SIDE_LOOKUP.equals(side),
