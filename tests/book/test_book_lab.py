@@ -20,17 +20,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
-COLLIDING = frozenset(
-    {
-        "back-doors",
-        "no-identity",
-        "nodeport-cluster",
-        "nodeport-denied",
-        "nodeport-local",
-        "service-only-from-outside",
-    }
-)
-"""Where a client outside comes to one endpoint by several addresses, which from one source port still gets in its own way."""
+COLLIDING = frozenset({"no-identity", "nodeport-cluster", "nodeport-denied", "nodeport-local"})
+"""Where a client outside comes to one endpoint by VIP, NodePort and directly, each by several nodes: the port that one connection is moved to
+is then that of another (decision 0029, Limit)."""
 
 
 @pytest.fixture(scope="module")
