@@ -1,8 +1,8 @@
 """Reads files of manifests as a process of its own: ``python -m lace_sdn.kube.read_process FD SECONDS BYTES``.
 
 Reading costs what a tenant's file makes it cost, and Python reads nothing beside it meanwhile: so it happens where it can be ended. Requests
-are lines of JSON over the socket that is inherited as FD. An answer is one line for each object, then one with everything else. Each
-request may take SECONDS of processor time, the process BYTES of memory; what takes more ends it, by SIGXCPU or the status ``NO_MEMORY``.
+are lines of JSON over the socket that is inherited as FD. An answer is one line for each object, then one with everything else and the
+request's number. Each request may take SECONDS of processor time, the process BYTES of memory; what takes more ends it, by SIGXCPU or the status ``NO_MEMORY``.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ LOW_PRIORITY: Final = 10
 """Added to the nice value: switches are answered first."""
 
 
-def answer(found: Manifests, name: str) -> Iterator[str]:
-    """The lines of an answer."""
+def answer(found: Manifests, name: str, number: int) -> Iterator[str]:
+    """The lines of an answer to request ``number``."""
     if len(found.objects) > MOST_OBJECTS:
         found = unreadable(name, 0, f"has more than {MOST_OBJECTS} objects", "the file is left out")
     entries = [entry_of(manifest) for manifest in found.objects]
@@ -50,7 +50,7 @@ def answer(found: Manifests, name: str) -> Iterator[str]:
         "failed": sorted(found.failed),
         "hidden": sorted(found.hidden),
     }
-    yield json.dumps({"problems": problems, "refused": refused, **names})
+    yield json.dumps({"number": number, "problems": problems, "refused": refused, **names})
 
 
 def serve(connection: socket.socket, seconds: int) -> None:
@@ -59,12 +59,14 @@ def serve(connection: socket.socket, seconds: int) -> None:
         for line in requests:
             _allow(seconds)
             request = json.loads(line)
-            _say(answers, read_file(pathlib.Path(request["path"]), request["name"]), request["name"])
+            found = read_file(pathlib.Path(request["path"]), request["name"])
+            _say(answers, answer(found, request["name"], request["number"]))
+            del found
             gc.collect()
 
 
-def _say(answers: BinaryIO, found: Manifests, name: str) -> None:
-    answers.writelines(text.encode() + b"\n" for text in answer(found, name))
+def _say(answers: BinaryIO, lines: Iterator[str]) -> None:
+    answers.writelines(text.encode() + b"\n" for text in lines)
     answers.flush()
 
 
@@ -87,8 +89,12 @@ def main() -> None:
     parse(
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: warm}\n", ""
     )  # schemas are loaded by the first object
+    connection = socket.socket(fileno=descriptor)
+    # A parent with greenthreads makes its sockets such that they wait for nothing, and this one is shared with it as it is:
+    # no request yet would be taken for the end, and an answer larger than the socket's buffer would be a failure.
+    connection.setblocking(True)
     try:
-        serve(socket.socket(fileno=descriptor), seconds)
+        serve(connection, seconds)
     except MemoryError:
         os._exit(NO_MEMORY)
     except (BrokenPipeError, ConnectionResetError):

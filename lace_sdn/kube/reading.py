@@ -6,6 +6,7 @@ process, which nobody waits for who has a last good state, and have ``SLOW`` sec
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -42,6 +43,8 @@ MEMORY: Final = 2**30
 """Bytes of the process that reads it."""
 SILENCE: Final = 120.0
 """Seconds without a word, on a machine however busy, until the process is ended: a file system that hangs is one tenant's too."""
+ENDING: Final = 10.0
+"""Seconds until a process that nobody speaks to any more has ended; one that hangs in a file system is not waited for."""
 BREATH: Final = 64
 """Objects that are taken over at once, before others have their turn."""
 LEFT_OUT: Final = "the file is left out"
@@ -58,34 +61,41 @@ class _Reader:
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
+        self._number = 0
+        """Of the last request."""
 
     def read(self, file: Path, name: str) -> Manifests:
-        """Raises CostlyError; OSError when there can be no such process, or it does not answer."""
+        """Raises CostlyError; OSError when there can be no such process, or it does not answer.
+
+        Whatever fails, the process ends with it: an answer that was not taken would be taken for that of the next file.
+        """
         try:
-            connection = self._start()
-            try:
-                connection.sendall(json.dumps({"path": os.fspath(file), "name": name}).encode() + b"\n")
-            except ConnectionError:
-                # It was ended meanwhile, for nothing that it was asked.
-                self.close()
-                connection = self._start()
-                connection.sendall(json.dumps({"path": os.fspath(file), "name": name}).encode() + b"\n")
-            return _taken(_lines(connection))
+            connection = self._ask(file, name)
+            return _taken(_lines(connection), self._number)
         except (EOFError, ConnectionResetError):
             raise self._why() from None
-        except OSError:
+        except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """End the process."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        self._end(0)
+
+    def _ask(self, file: Path, name: str) -> socket.socket:
+        """Where the answer comes."""
+        self._number += 1
+        asked = {"path": os.fspath(file), "name": name, "number": self._number}
+        request = json.dumps(asked).encode() + b"\n"
+        connection = self._start()
+        try:
+            connection.sendall(request)
+        except ConnectionError:
+            # It was ended meanwhile, for nothing that it was asked.
+            self.close()
+            connection = self._start()
+            connection.sendall(request)
+        return connection
 
     def _start(self) -> socket.socket:
         if self._connection is None:
@@ -103,12 +113,24 @@ class _Reader:
             self._connection = ours
         return self._connection
 
+    def _end(self, patience: float) -> int | None:
+        """Let go of the process, which ends by that within ``patience`` seconds or is killed. Its status; None if it hangs all the same."""
+        connection, self._connection = self._connection, None
+        process, self._process = self._process, None
+        if connection is not None:
+            connection.close()
+        if process is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(patience)
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(ENDING)
+        return None
+
     def _why(self) -> Exception:
-        """What ended the process."""
-        assert self._process is not None  # noqa: S101 - it has ended
-        code = self._process.wait(SILENCE)
-        self._process = None
-        self.close()
+        """What ended the process, or its connection."""
+        code = self._end(ENDING)
         if code == -signal.SIGXCPU:
             return CostlyError(f"takes more than {self._seconds} s of processor time to read")
         if code == NO_MEMORY:
@@ -126,12 +148,14 @@ def _lines(connection: socket.socket) -> Iterator[bytes]:
             yield from map(bytes, lines)
 
 
-def _taken(answers: Iterable[bytes]) -> Manifests:
-    """Raises EOFError when the process ends meanwhile."""
+def _taken(answers: Iterable[bytes], number: int) -> Manifests:
+    """The answer to request ``number``. Raises EOFError when the process ends meanwhile, OSError when it answers another one."""
     objects: list[Manifest] = []
     for line in answers:
         said = json.loads(line)
         if "data" not in said:
+            if said["number"] != number:
+                raise OSError(f"request {number} got the answer to {said['number']}")
             return Manifests(
                 tuple(objects),
                 tuple(_problem(each) for each in said["problems"]),
@@ -166,8 +190,9 @@ class _Lane:
         with self._there_is_more:
             self._waiting[mark[0]] = (mark, file)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, daemon=True)
+                thread.start()
+                self._thread = thread
             self._there_is_more.notify()
 
     def close(self) -> None:
@@ -231,8 +256,14 @@ class Readings:
             self._found = {mark: found for mark, found in self._found.items() if mark in files.keys() - again}
             quick = {mark for mark in new if mark[0] not in self._costly and mark[3] <= SMALL}
             self._is_quick = (self._is_quick & files.keys()) | quick
-        for mark in new:
-            (self._quick if mark in quick else self._slow).put(mark, files[mark])
+        try:
+            for mark in new:
+                (self._quick if mark in quick else self._slow).put(mark, files[mark])
+        except BaseException:
+            # Nobody may be reading them: they are asked for again.
+            with self._done:
+                self._asked -= new
+            raise
         with self._done:
             self._done.wait_for(
                 lambda: not (self._asked if all_of_them else self._is_quick) - self._found.keys(), patience
@@ -285,5 +316,5 @@ def _hidden(file: Path) -> frozenset[str]:
     """The kinds of a file by its words, which costs next to nothing; all, if it cannot be read."""
     try:
         return kinds_in(content_of(file))
-    except (OSError, ValueError):
+    except Exception:  # noqa: BLE001 - a thread that ended by it would read nothing any more
         return EVERY

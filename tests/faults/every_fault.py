@@ -48,6 +48,8 @@ class Sites:
     """One a source, made when it is needed, and anew after a failure."""
 
     made: dict[str, FaultySite] = field(default_factory=dict)
+    former: dict[str, Task] = field(default_factory=dict)
+    """What each of them suffered last: it may show only now."""
 
     def of(self, source: str) -> FaultySite:
         if source not in self.made:
@@ -57,11 +59,14 @@ class Sites:
     def drop(self, source: str) -> None:
         if source in self.made:
             self.made.pop(source).close()
+            self.former.pop(source, None)
 
 
 def carry_out(sites: Sites, task: Task) -> Result:
+    former = sites.former.get(task.source)
     try:
         site = sites.of(task.source)
+        sites.former[task.source] = task
         if task.moment == "start":
             return Result(task, site.suffer_at_start(task.case))
         its = site.suffer(task.case)
@@ -70,7 +75,8 @@ def carry_out(sites: Sites, task: Task) -> Result:
         made = sites.made.get(task.source)
         log = made.log[-1500:] if made else ""
         sites.drop(task.source)
-        return Result(task, trouble=f"{error!r}\n{log}")
+        before = f", after {former.moment} {former.case}" if former else ""
+        return Result(task, trouble=f"{error!r}{before}\n{log}")
 
 
 def work(tasks: Queue[Task | None], results: Queue[Result]) -> None:

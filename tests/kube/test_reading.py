@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,9 @@ from hostile_texts import BRACKETS, NAMESPACE, TEXTS
 
 from lace_sdn.kube import reading
 from lace_sdn.kube.files import manifest_files, signature
+from lace_sdn.kube.kinds import EVERY
 from lace_sdn.kube.manifests import Manifests, read, read_file
-from lace_sdn.kube.reading import Readings
+from lace_sdn.kube.reading import CostlyError, Readings
 from lace_sdn.kube.source import FolderSource
 
 if TYPE_CHECKING:
@@ -159,3 +162,112 @@ def test_a_file_has_so_many_objects_at_most(
 def test_long_numbers_are_text(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {'1:' * 99}1}}\n")
     assert "is a number" not in str(read(tmp_path).problems)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, EOFError, ConnectionResetError, OSError])
+def test_an_answer_that_was_not_taken_is_nobody_elses(
+    readings: Readings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: type[Exception]
+) -> None:
+    """Reading one file fails when its answer is on the way: each other file is read as it is, and that one too when it is asked again."""
+    write_namespace(tmp_path, "one")
+    (tmp_path / "smaller.yaml").write_text("# none\n")
+    taken = reading._taken
+
+    def fails_once(_answers: Iterator[bytes], _number: int) -> Manifests:
+        monkeypatch.setattr(reading, "_taken", taken)
+        raise error("injected")
+
+    monkeypatch.setattr(reading, "_taken", fails_once)
+    right = {name: read_file(tmp_path / name, name) for name in ("good.yaml", "smaller.yaml")}
+    found = everything(readings, tmp_path)
+    (failed,) = (name for name, its in found.items() if its.failed)
+    assert all(its == right[name] for name, its in found.items() if name != failed)
+    assert everything(readings, tmp_path) == right
+
+
+def test_an_answer_to_another_request_is_a_failure(readings: Readings, tmp_path: Path) -> None:
+    """However it came to be there: the file is not taken for what another one holds, and is asked for again."""
+    write_namespace(tmp_path, "one")
+    everything(readings, tmp_path)
+    readings._quick._reader._start().sendall(
+        b'{"path": "/dev/null", "name": "nobody.yaml", "number": 1000}\n'
+    )
+    write_namespace(tmp_path, "two")
+    (found,) = everything(readings, tmp_path).values()
+    assert (names(found), found.failed) == ([], {"good.yaml"})
+    assert "good.yaml: cannot be read: request 2 got the answer to 1000" in str(found.problems[0])
+    assert names(everything(readings, tmp_path)["good.yaml"]) == ["two"]
+
+
+def test_what_could_not_be_asked_is_asked_again(
+    readings: Readings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """There was no thread to be had: whoever reads tries again, and nothing counts as asked."""
+
+    def fails(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    write_namespace(tmp_path, "one")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fails)
+        with pytest.raises(RuntimeError):
+            everything(readings, tmp_path)
+    assert names(everything(readings, tmp_path)["good.yaml"]) == ["one"]
+
+
+@pytest.fixture
+def _sockets_as_of_greenthreads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A patched library makes both ends of a pair such that they wait for nothing; ours waits by the hub."""
+    pair = socket.socketpair
+
+    def made() -> tuple[socket.socket, socket.socket]:
+        ours, theirs = pair()
+        theirs.setblocking(False)
+        return ours, theirs
+
+    monkeypatch.setattr(reading.socket, "socketpair", made)
+
+
+@pytest.mark.usefixtures("_sockets_as_of_greenthreads")
+def test_a_process_waits_for_the_next_request(readings: Readings, tmp_path: Path) -> None:
+    """One that ended when there is none may end when one was just sent, and costs a start for every change."""
+    write_namespace(tmp_path, "one")
+    everything(readings, tmp_path)
+    process = readings._quick._reader._process
+    assert process is not None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.0)
+    write_namespace(tmp_path, "two")
+    assert names(everything(readings, tmp_path)["good.yaml"]) == ["two"]
+    assert readings._quick._reader._process is process
+
+
+@pytest.mark.usefixtures("_sockets_as_of_greenthreads")
+def test_an_answer_may_be_larger_than_a_socket_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(reading, "QUICK", 600)
+    readings = Readings()
+    (tmp_path / "large.yaml").write_text("".join(NAMESPACE % number for number in range(3_000)))
+    (found,) = everything(readings, tmp_path).values()
+    assert (len(found.objects), found.problems) == (3_000, ())
+    readings.close()
+
+
+def test_a_fault_while_a_failure_is_told_ends_no_lane(
+    readings: Readings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a costly file may hold cannot be found out: it may hold anything, and the next file is read."""
+
+    def costly(*_: object) -> Manifests:
+        raise CostlyError("takes too much")
+
+    def fails(_: object) -> bytes:
+        raise RuntimeError("injected")
+
+    write_namespace(tmp_path, "one")
+    with monkeypatch.context() as patch:
+        patch.setattr(reading._Reader, "read", costly)
+        patch.setattr(reading, "content_of", fails)
+        (found,) = everything(readings, tmp_path).values()
+    assert found.hidden == EVERY
+    write_namespace(tmp_path, "two")
+    assert names(everything(readings, tmp_path)["good.yaml"]) == ["two"]
