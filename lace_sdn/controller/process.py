@@ -264,7 +264,7 @@ class Process:
         took = 0.0
         while True:
             started = time.monotonic()
-            with self._troubles.about("the source"):
+            with self._troubles.about("a look whether the source changed"):
                 if self._is_to_be_read(started):
                     self._read()
                     took = time.monotonic() - started
