@@ -254,18 +254,31 @@ class Scope:
 
     @cached_property
     def contested(self) -> Mapping[str, frozenset[str]]:
-        """Networks with pods here -> pod networks that may start connections to them and share addresses with another that may."""
-        overlaps, found = self.services.access.overlaps, {}
-        for name in self.local - self.outside:
-            services = [each for each in self.services.hosted if each.network == name]
-            callers = {name}.union(
-                *(each.members for each in self.inbound if name in each.reach),
-                *(each.members for each in self.services.inbound if any(map(each.admits, services))),
-            )
-            several = frozenset(each for each in callers if not callers.isdisjoint(overlaps.get(each, ())))
-            if several:
-                found[name] = several
-        return found
+        """Networks with pods here -> the contested ones of their callers, if there are any."""
+        callers = {name: self._callers(name) for name in self.local - self.outside}
+        overlaps = self.services.access.overlaps
+        rivals = frozenset(
+            each
+            for name, its in callers.items()
+            for each in its
+            if not (its | self._called(name)).isdisjoint(overlaps.get(each, ()))
+        )
+        return {name: found for name, its in callers.items() if (found := (its & rivals) - self.outside)}
+
+    def _callers(self, name: str) -> frozenset[str]:
+        services = [each for each in self.services.hosted if each.network == name]
+        return frozenset({name}).union(
+            *(each.members for each in self.inbound if name in each.reach),
+            *(each.members for each in self.services.inbound if any(map(each.admits, services))),
+        )
+
+    def _called(self, name: str) -> frozenset[str]:
+        """Networks that pods of network ``name`` may start connections to."""
+        usable = self.services.usable
+        return frozenset[str]().union(
+            *(each.reach for each in self.outbound if name in each.members),
+            (each.network for each in usable if self.services.access.may_use(name, each)),
+        )
 
     @property
     def is_entered_elsewhere(self) -> bool:
@@ -297,7 +310,7 @@ def _equal_tuples(
                 cookie(Category.ENDPOINT, name_id(each.id)), f"Pod {each.id} (Network {each.network})"
             )
             for address in each.addresses:
-                yield SharedPod(owner, ports[each.id], address)
+                yield SharedPod(owner, ports[each.id], address, each.network in scope.contested)
 
 
 def _initiating(cluster: Cluster) -> frozenset[str]:

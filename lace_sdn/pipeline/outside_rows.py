@@ -201,10 +201,14 @@ class Gateway:
 
     def _outward(self, version: int) -> Iterator[Flow]:
         ip = family(version)
+        tunnels = Match(ip, term(IP_PROTO, IpProto.UDP), term(UDP_DST, TUNNELS_UDP_PORT))
         yield OWNER.flow(
             tables.OUTSIDE_EXIT,
             Priority.DROP,
-            Match(ip, ct_state("-rpl+trk"), term(IP_PROTO, IpProto.UDP), term(UDP_DST, TUNNELS_UDP_PORT)),
+            tunnels & Match(ct_state("-rpl+trk")),
+        )
+        yield OWNER.flow(
+            tables.OUTSIDE_EXIT, Priority.DROP, tunnels & Match(ct_state("+rpl+trk"), RENEWED.equals(1))
         )
         to_own = (PERMITTED.set(0), DESTINATION_ZONE.set(GATEWAY_PORT))
         to_second = (PERMITTED.set(0), SOURCE_ZONE.copy_to(DESTINATION_ZONE), OUTPUT_ZONE.set(1))

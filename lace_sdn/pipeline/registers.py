@@ -67,19 +67,12 @@ RENEWED = RegField(
 )
 IN_ZONE = RegField("InZone", REG[0], 15, 15, "this very packet was looked up in the zone that it should")
 FROM_OUTSIDE = RegField("FromOutside", REG[0], 16, 16, "its sender is in the world outside")
-KNOWN_SENDER = RegField(
-    "KnownSender",
+TAKEN = RegField(
+    "Taken",
     REG[0],
     17,
     17,
-    "its sender's network is the one that the connection says, permitted or not",
-)
-KNOWN_SENDER = RegField(
-    "KnownSender",
-    REG[0],
-    17,
-    17,
-    "its sender's network is the one that the connection says, permitted or not",
+    "the connection is another network's with an equal address, and still permitted",
 )
 SOURCE_NETWORK = RegField("SourceNetwork", REG[1], 0, 31, "network key of the sender")
 DESTINATION_NETWORK = RegField("DestinationNetwork", REG[2], 0, 31, "network key of the receiver")
@@ -151,8 +144,7 @@ REGISTERS: tuple[RegField, ...] = (
     FRAME_SERVICE,
     IN_ZONE,
     FROM_OUTSIDE,
-    KNOWN_SENDER,
-    KNOWN_SENDER,
+    TAKEN,
     SOURCE_NETWORK,
     DESTINATION_NETWORK,
     OUTPUT_PORT,

@@ -20,7 +20,6 @@ from lace_sdn.pipeline.registers import (
     DESTINATION_TYPE,
     FRAME_PORT,
     HAIRPIN,
-    KNOWN_SENDER,
     LOOKUP,
     OWN_PORT,
     PERMITTED,
@@ -29,6 +28,7 @@ from lace_sdn.pipeline.registers import (
     SERVICE_SCOPE,
     SOURCE_NETWORK,
     SOURCE_TYPE,
+    TAKEN,
     TRANSLATED,
     DestinationType,
     SourceType,
@@ -48,14 +48,14 @@ _ECHO: Final = {4: (IpProto.ICMP, ICMP_TYPE, 8), 6: (IpProto.ICMPV6, ICMPV6_TYPE
 """By IP version: protocol, field and number of an echo request (RFC 792, RFC 4443 section 4.1)."""
 
 # What was translated here has addresses that no new connection would have; what quotes a packet starts nothing; and nobody takes
-# the place of a connection that another network has part in.
+# the place of a connection that another network has part in, as long as that is permitted.
 STALE: Final = (
     ct_state("-rel+trk"),
     ADMITTED.equals(1),
     TRANSLATED.equals(0),
     OWN_PORT.equals(0),
     HAIRPIN.equals(0),
-    KNOWN_SENDER.equals(1),
+    TAKEN.equals(0),
 )
 
 
@@ -127,6 +127,6 @@ def renew(
         yield owner.flow(
             table,
             Priority.RENEWED,
-            Match(family(version), RENEWED.equals(1), ct_state("-new+trk")),
+            Match(family(version), RENEWED.equals(1), ct_state("+trk")),
             Ct(zone.slice, then.number, commit=True, force=True, execute=execute),
         )
