@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 # tests/ is no package: modules beside this file are imported by name from any folder below.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -15,6 +16,10 @@ from dummy import DummySwitch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# No example fails because the machine was busy while it ran.
+settings.register_profile("lace-sdn", deadline=None)
+settings.load_profile("lace-sdn")
 
 
 def pytest_collection_finish() -> None:
