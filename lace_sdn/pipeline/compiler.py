@@ -253,32 +253,36 @@ class Scope:
         return inside & served.union(*(each.reach for each in callers))
 
     @cached_property
+    def callers(self) -> Mapping[str, frozenset[str]]:
+        """Networks with pods here -> those that may start connections to them, themselves too."""
+        found = {}
+        for name in self.local - self.outside:
+            services = [each for each in self.services.hosted if each.network == name]
+            found[name] = frozenset({name}).union(
+                *(each.members for each in self.inbound if name in each.reach),
+                *(each.members for each in self.services.inbound if any(map(each.admits, services))),
+            )
+        return found
+
+    @cached_property
     def contested(self) -> Mapping[str, frozenset[str]]:
-        """Networks with pods here -> the contested ones of their callers, if there are any."""
-        callers = {name: self._callers(name) for name in self.local - self.outside}
+        """Of the callers those that share addresses with any Network of the cluster: it may have been one of them just now."""
         overlaps = self.services.access.overlaps
-        rivals = frozenset(
-            each
-            for name, its in callers.items()
-            for each in its
-            if not (its | self._called(name)).isdisjoint(overlaps.get(each, ()))
-        )
-        return {name: found for name, its in callers.items() if (found := (its & rivals) - self.outside)}
+        found = {
+            name: frozenset(each for each in callers if overlaps.get(each))
+            for name, callers in self.callers.items()
+        }
+        return {name: several for name, several in found.items() if several}
 
-    def _callers(self, name: str) -> frozenset[str]:
-        services = [each for each in self.services.hosted if each.network == name]
-        return frozenset({name}).union(
-            *(each.members for each in self.inbound if name in each.reach),
-            *(each.members for each in self.services.inbound if any(map(each.admits, services))),
-        )
-
-    def _called(self, name: str) -> frozenset[str]:
-        """Networks that pods of network ``name`` may start connections to."""
-        usable = self.services.usable
-        return frozenset[str]().union(
-            *(each.reach for each in self.outbound if name in each.members),
-            (each.network for each in usable if self.services.access.may_use(name, each)),
-        )
+    @cached_property
+    def rivals(self) -> frozenset[str]:
+        """Networks that share addresses with another one that may call the same pods, or be called by them."""
+        overlaps, found = self.services.access.overlaps, set[str]()
+        for name, callers in self.callers.items():
+            called = (each.reach for each in self.outbound if name in each.members)
+            others = callers.union(*called)
+            found |= {each for each in callers if not others.isdisjoint(overlaps.get(each, ()))}
+        return frozenset(found)
 
     @property
     def is_entered_elsewhere(self) -> bool:
@@ -303,14 +307,14 @@ def _equal_tuples(
     if scope.entered:
         yield OutsideEntries()
     for name in sorted(frozenset[str]().union(*scope.contested.values()) - scope.outside):
-        yield ContestedInitiator(name, networks[name].key)
+        yield ContestedInitiator(name, networks[name].key, name in scope.rivals)
     for each in local:
         if each.network in shared:
             owner = Owner(
                 cookie(Category.ENDPOINT, name_id(each.id)), f"Pod {each.id} (Network {each.network})"
             )
             for address in each.addresses:
-                yield SharedPod(owner, ports[each.id], address, each.network in scope.contested)
+                yield SharedPod(owner, ports[each.id], address)
 
 
 def _initiating(cluster: Cluster) -> frozenset[str]:

@@ -18,31 +18,17 @@ from lace_sdn.openflow.match import Match, ct_state, tcp_flags, term
 from lace_sdn.pipeline import tables
 from lace_sdn.pipeline.constants import PSEUDO_DESTINATION, Priority
 from lace_sdn.pipeline.cookies import Category, cookie, name_id
-from lace_sdn.pipeline.fixed import (
-    ADMIT,
-    AT_RECEIVER,
-    INVALID,
-    IS_ADMITTED,
-    IS_NOT_ADMITTED,
-    NEW,
-    ORIGINAL,
-    OWNER,
-    REPLY,
-    TRACKED,
-    look_up_at_receiver,
-)
-from lace_sdn.pipeline.packet import ADDRESSES, FAMILIES, destination_in, family, source_is
+from lace_sdn.pipeline.fixed import ADMIT, IS_ADMITTED, NEW, ORIGINAL, OWNER, TRACKED
+from lace_sdn.pipeline.packet import ADDRESSES, destination_in, family
 from lace_sdn.pipeline.registers import (
     DESTINATION_TYPE,
     DESTINATION_ZONE,
     ENTERED,
     ENTRY,
     FROM_OUTSIDE,
-    HAIRPIN,
     INITIATOR,
     OWN_PORT,
     PERMITTED,
-    RESPONDER,
     SERVICE_PORT,
     SOURCE_NETWORK,
     SOURCE_TYPE,
@@ -65,7 +51,7 @@ _BITS: Final = {4: 28, 6: 32}
 KEY_BITS: Final = 24
 _OF_NETWORK: Final = 0xF << KEY_BITS
 """In an address that stands for a network: above its key."""
-TO_POD: Final = DESTINATION_TYPE.equals(DestinationType.LOCAL)
+_KNOWN: Final = (ct_state("-rel-rpl+trk"), IS_ADMITTED, DESTINATION_TYPE.equals(DestinationType.LOCAL))
 _INSIDE, _OUTSIDE = FROM_OUTSIDE.equals(0), FROM_OUTSIDE.equals(1)
 
 
@@ -123,39 +109,37 @@ def _stands_for_sender(version: int, *, is_outside: bool) -> tuple[SetField | Mo
 
 @dataclass(frozen=True, slots=True)
 class ContestedInitiator:
-    """A network that starts connections to pods here, as another one does that has some of its addresses."""
+    """A network that may start connections to pods here and shares addresses with another. ``has_rival``: with one that may, too."""
 
     name: str
     key: int
+    has_rival: bool
 
     def flows(self) -> Iterator[Flow]:
         owner = Owner(cookie(Category.NETWORK, self.key), f"Network {self.name}")
         mine = (_INSIDE, SOURCE_NETWORK.equals(self.key))
-        other = Goto(tables.OTHER_CONNECTION.number)
-        known = Match(ct_state("-rel+trk"), IS_ADMITTED, TO_POD, *mine)
-        yield owner.flow(tables.TUPLE_CHECK, Priority.LOW, known, other)
-        for direction, its in ((ORIGINAL, INITIATOR), (REPLY, RESPONDER)):
+        # A reset would end the other one's stream, as far as conntrack goes, before anybody asks whose it is.
+        for version in (4, 6) if self.has_rival else ():
             yield owner.flow(
-                tables.TUPLE_CHECK,
-                Priority.NORMAL,
-                Match(direction, IS_ADMITTED, *mine, its.equals(self.key)),
-                Goto(tables.DESTINATION_STATE.number),
+                tables.DISPATCH,
+                Priority.DROP,
+                Match(
+                    family(version),
+                    term(IP_PROTO, IpProto.TCP),
+                    tcp_flags("+rst"),
+                    DESTINATION_TYPE.equals(DestinationType.LOCAL),
+                    *mine,
+                ),
             )
-        # A SYN would start anew what another's RST has ended, in the place of the other: streams are tracked apart from the first packet.
-        for ip in FAMILIES:
-            tcp = Match(ip, term(IP_PROTO, IpProto.TCP), TO_POD, HAIRPIN.equals(0), *mine)
-            for way in (IS_IN_ZONE, SOURCE_TYPE.equals(SourceType.TUNNEL)):
-                yield owner.flow(
-                    tables.DISPATCH,
-                    Priority.NORMAL,
-                    tcp & Match(tcp_flags("+syn-ack"), way),
-                    *AT_RECEIVER,
-                    other,
-                )
-            for unknown in (ct_state("+new-inv+trk"), INVALID):
-                yield owner.flow(
-                    tables.TUPLE_CHECK, Priority.LOW, tcp & Match(unknown, IS_NOT_ADMITTED), other
-                )
+        yield owner.flow(
+            tables.TUPLE_CHECK, Priority.LOW, Match(*_KNOWN, *mine), Goto(tables.OTHER_CONNECTION.number)
+        )
+        yield owner.flow(
+            tables.TUPLE_CHECK,
+            Priority.NORMAL,
+            Match(TRACKED, *mine, INITIATOR.equals(self.key)),
+            Goto(tables.DESTINATION_STATE.number),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +148,7 @@ class OutsideEntries:
 
     def flows(self) -> Iterator[Flow]:
         yield OWNER.flow(
-            tables.TUPLE_CHECK,
-            Priority.LOW,
-            Match(ct_state("-rel-rpl+trk"), IS_ADMITTED, TO_POD, _OUTSIDE),
-            Goto(tables.OTHER_CONNECTION.number),
+            tables.TUPLE_CHECK, Priority.LOW, Match(*_KNOWN, _OUTSIDE), Goto(tables.OTHER_CONNECTION.number)
         )
         yield _same_entry(OWNER, 0)
 
@@ -194,24 +175,17 @@ class SameEntry:
 
 @dataclass(frozen=True, slots=True)
 class SharedPod:
-    """A pod here that several may call from equal addresses and ports: its ``address`` in place of what stands for them.
-
-    ``has_rivals``: networks that overlap may; then streams from its own address are tracked as they come, whether it calls itself or
-    is called by a twin, since only one address of a packet is replaced.
-    """
+    """A pod here that several may call from equal addresses and ports: its ``address`` in place of what stands for them."""
 
     owner: Owner
     ofport: int
     address: Address
-    has_rivals: bool
 
     def flows(self) -> Iterator[Flow]:
-        if self.has_rivals:
-            yield from self._from_own_address()
         ip = family(self.address.version)
         source, destination = ADDRESSES[self.address.version]
         zone = DESTINATION_ZONE.equals(self.ofport)
-        own = Match(ip, zone, NEW, PERMITTED.equals(1), IS_IN_ZONE)
+        own = Match(ip, zone, NEW, IS_IN_ZONE, PERMITTED.equals(1))
         tcp = term(IP_PROTO, IpProto.TCP)
         translated = Ct(
             DESTINATION_ZONE.slice,
@@ -245,17 +219,4 @@ class SharedPod:
             SetField(source, int(self.address)),
             *check_zone(SOURCE_ZONE),
             Goto(tables.SOURCE_STATE.number),
-        )
-
-    def _from_own_address(self) -> Iterator[Flow]:
-        own = Match(*source_is(self.address), DESTINATION_ZONE.equals(self.ofport), TO_POD)
-        for way in (IS_IN_ZONE, SOURCE_TYPE.equals(SourceType.TUNNEL)):
-            yield self.owner.flow(
-                tables.DISPATCH, Priority.OWN_ADDRESS, own & Match(way), *look_up_at_receiver()
-            )
-        yield self.owner.flow(
-            tables.TUPLE_CHECK,
-            Priority.NORMAL,
-            own & Match(NEW, IS_NOT_ADMITTED),
-            Goto(tables.DESTINATION_STATE.number),
         )

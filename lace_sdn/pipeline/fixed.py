@@ -54,6 +54,7 @@ from lace_sdn.pipeline.registers import (
     HAIRPIN,
     INITIATOR,
     INITIATOR_CLASS,
+    KNOWN_SENDER,
     LIVE_SERVICE,
     LOOKUP,
     LOOPED,
@@ -69,13 +70,12 @@ from lace_sdn.pipeline.registers import (
     SOURCE_NETWORK,
     SOURCE_TYPE,
     SOURCE_ZONE,
-    TAKEN,
     THROUGH,
     TRANSLATED,
     DestinationType,
     SourceType,
 )
-from lace_sdn.pipeline.relation_rows import ASK_FOR_OTHERS, SCOPE_OF_CONNECTION, ask_permit
+from lace_sdn.pipeline.relation_rows import SCOPE_OF_CONNECTION, ask_permit
 from lace_sdn.pipeline.renewal_rows import destination_renewal, renew, source_renewal
 from lace_sdn.pipeline.size_rows import size_flows
 from lace_sdn.pipeline.unit import Owner
@@ -100,9 +100,6 @@ PARTIES = (
 )
 ADMIT = (ADMITTED.set(1), *PARTIES)
 """What a commit writes: it is admitted, who started it to whom, by which Service, by which node (ovs-actions(7), exec)."""
-
-AT_RECEIVER = (RENEWED.set(0), TAKEN.set(0), SERVICE_PORT.copy_to(FRAME_PORT))
-"""What the sender's half found out counts no more; what the frame says of a Service is kept."""
 
 NEW, INVALID = ct_state("+new+trk"), ct_state("+inv+trk")
 ORIGINAL, REPLY, TRACKED = ct_state("-rpl+trk"), ct_state("+rpl+trk"), ct_state("+trk")
@@ -188,11 +185,12 @@ def _source_half() -> Iterator[Flow]:
     yield _committed(tables.COMMIT_ZONE_CHECK, SOURCE_ZONE, tables.DISPATCH)
     for ip in FAMILIES:
         for ways in (IS_IN_ZONE, SOURCE_TYPE.equals(SourceType.TUNNEL)):
-            yield OWNER.flow(
+            yield _track(
                 tables.DISPATCH,
-                Priority.LOW,
                 Match(ip, DESTINATION_TYPE.equals(DestinationType.LOCAL), ways),
-                *look_up_at_receiver(),
+                DESTINATION_ZONE,
+                tables.DESTINATION_ZONE_CHECK,
+                PERMITTED.set(0),
             )
     yield OWNER.flow(
         tables.DISPATCH,
@@ -307,7 +305,9 @@ def _destination_half() -> Iterator[Flow]:
         tables.DESTINATION_ZONE_CHECK,
         DESTINATION_ZONE,
         tables.TUPLE_CHECK,
-        *AT_RECEIVER,
+        RENEWED.set(0),
+        KNOWN_SENDER.set(0),
+        SERVICE_PORT.copy_to(FRAME_PORT),
     )
     yield OWNER.flow(table, Priority.DROP, Match(INVALID))
     # The Service is that of this zone's connection: what a frame says of it counts for the first packet only. UDP has no first
@@ -390,8 +390,6 @@ def _subroutines() -> Iterator[Flow]:
     yield OWNER.flow(
         tables.PERMIT_NEW, Priority.DEFAULT, Match(), *ask_permit(SOURCE_NETWORK, DESTINATION_NETWORK)
     )
-    # Relations of networks say who has part in a connection; this is asked for who has none.
-    yield OWNER.flow(tables.PERMIT_ESTABLISHED, Priority.DEFAULT, Match(), *ASK_FOR_OTHERS)
     # A network without a class, and a packet without a Service, must not inherit what a register held before.
     yield OWNER.flow(
         tables.POLICY_CLASS, Priority.DEFAULT, Match(), INITIATOR_CLASS.set(0), SERVICE_CLASS.set(0)
@@ -401,14 +399,8 @@ def _subroutines() -> Iterator[Flow]:
         yield OWNER.flow(table, Priority.DEFAULT, Match(), SERVICE_SCOPE.set(0))
 
 
-def _track(table: tables.Table, match: Match, zone: RegField, then: tables.Table) -> Flow:
-    return OWNER.flow(table, Priority.LOW, match, Ct(zone.slice, then.number, nat=Nat()))
-
-
-def look_up_at_receiver() -> tuple[Action, ...]:
-    """In the zone of a pod's port, as the receiver."""
-    lookup = Ct(DESTINATION_ZONE.slice, tables.DESTINATION_ZONE_CHECK.number, nat=Nat())
-    return PERMITTED.set(0), lookup
+def _track(table: tables.Table, match: Match, zone: RegField, then: tables.Table, *before: Action) -> Flow:
+    return OWNER.flow(table, Priority.LOW, match, *before, Ct(zone.slice, then.number, nat=Nat()))
 
 
 def _checked(table: tables.Table, zone: RegField, then: tables.Table, *more: Action) -> Flow:

@@ -201,14 +201,15 @@ class Gateway:
 
     def _outward(self, version: int) -> Iterator[Flow]:
         ip = family(version)
-        tunnels = Match(ip, term(IP_PROTO, IpProto.UDP), term(UDP_DST, TUNNELS_UDP_PORT))
         yield OWNER.flow(
             tables.OUTSIDE_EXIT,
             Priority.DROP,
-            tunnels & Match(ct_state("-rpl+trk")),
+            Match(ip, ct_state("-rpl+trk"), term(IP_PROTO, IpProto.UDP), term(UDP_DST, TUNNELS_UDP_PORT)),
         )
         yield OWNER.flow(
-            tables.OUTSIDE_EXIT, Priority.DROP, tunnels & Match(ct_state("+rpl+trk"), RENEWED.equals(1))
+            tables.OUTSIDE_EXIT,
+            Priority.OWN_ADDRESS,
+            Match(ip, RENEWED.equals(1), term(IP_PROTO, IpProto.UDP), term(UDP_DST, TUNNELS_UDP_PORT)),
         )
         to_own = (PERMITTED.set(0), DESTINATION_ZONE.set(GATEWAY_PORT))
         to_second = (PERMITTED.set(0), SOURCE_ZONE.copy_to(DESTINATION_ZONE), OUTPUT_ZONE.set(1))

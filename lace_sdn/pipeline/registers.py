@@ -67,12 +67,12 @@ RENEWED = RegField(
 )
 IN_ZONE = RegField("InZone", REG[0], 15, 15, "this very packet was looked up in the zone that it should")
 FROM_OUTSIDE = RegField("FromOutside", REG[0], 16, 16, "its sender is in the world outside")
-TAKEN = RegField(
-    "Taken",
+KNOWN_SENDER = RegField(
+    "KnownSender",
     REG[0],
     17,
     17,
-    "the connection is another network's with an equal address, and still permitted",
+    "its sender's network is the one that the connection says, permitted or not",
 )
 SOURCE_NETWORK = RegField("SourceNetwork", REG[1], 0, 31, "network key of the sender")
 DESTINATION_NETWORK = RegField("DestinationNetwork", REG[2], 0, 31, "network key of the receiver")
@@ -144,7 +144,7 @@ REGISTERS: tuple[RegField, ...] = (
     FRAME_SERVICE,
     IN_ZONE,
     FROM_OUTSIDE,
-    TAKEN,
+    KNOWN_SENDER,
     SOURCE_NETWORK,
     DESTINATION_NETWORK,
     OUTPUT_PORT,

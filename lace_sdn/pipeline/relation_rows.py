@@ -15,14 +15,12 @@ from lace_sdn.pipeline.registers import (
     DESTINATION_NETWORK,
     INITIATOR,
     INITIATOR_CLASS,
+    KNOWN_SENDER,
     LOOKUP,
     PERMITTED,
     RESPONDER,
     SERVICE_CLASS,
-    SERVICE_PORT,
     SOURCE_NETWORK,
-    TAKEN,
-    THROUGH,
 )
 from lace_sdn.pipeline.unit import Owner
 
@@ -52,15 +50,6 @@ def ask_permit(initiator: RegField, responder: RegField, *of_responder: Action) 
 
 SCOPE_OF_CONNECTION = Resubmit(tables.SERVICE_SCOPE.number)
 """The scope of the Service in ``SERVICE_PORT``, if it still is one of the responder."""
-
-
-ASK_FOR_OTHERS = (
-    THROUGH.copy_to(SERVICE_PORT),
-    *ask_permit(INITIATOR, RESPONDER, SCOPE_OF_CONNECTION),
-    PERMITTED.copy_to(TAKEN),
-    PERMITTED.set(0),
-)
-"""The sender has no part in the connection that has its address: whether it is still permitted to those who have."""
 
 
 def _network(name: str, key: int) -> Owner:
@@ -132,6 +121,7 @@ class EstablishedInitiator:
             tables.PERMIT_ESTABLISHED,
             Priority.NORMAL,
             Match(ct_state("-rpl+trk"), INITIATOR.equals(self.key), SOURCE_NETWORK.equals(self.key)),
+            KNOWN_SENDER.set(1),
             *ask_permit(SOURCE_NETWORK, DESTINATION_NETWORK, SCOPE_OF_CONNECTION),
         )
 
@@ -148,6 +138,7 @@ class EstablishedResponder:
             tables.PERMIT_ESTABLISHED,
             Priority.NORMAL,
             Match(ct_state("+rpl+trk"), RESPONDER.equals(self.key), SOURCE_NETWORK.equals(self.key)),
+            KNOWN_SENDER.set(1),
             *ask_permit(DESTINATION_NETWORK, SOURCE_NETWORK, SCOPE_OF_CONNECTION),
         )
 

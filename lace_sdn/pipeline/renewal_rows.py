@@ -20,6 +20,7 @@ from lace_sdn.pipeline.registers import (
     DESTINATION_TYPE,
     FRAME_PORT,
     HAIRPIN,
+    KNOWN_SENDER,
     LOOKUP,
     OWN_PORT,
     PERMITTED,
@@ -28,7 +29,7 @@ from lace_sdn.pipeline.registers import (
     SERVICE_SCOPE,
     SOURCE_NETWORK,
     SOURCE_TYPE,
-    TAKEN,
+    THROUGH,
     TRANSLATED,
     DestinationType,
     SourceType,
@@ -48,15 +49,19 @@ _ECHO: Final = {4: (IpProto.ICMP, ICMP_TYPE, 8), 6: (IpProto.ICMPV6, ICMPV6_TYPE
 """By IP version: protocol, field and number of an echo request (RFC 792, RFC 4443 section 4.1)."""
 
 # What was translated here has addresses that no new connection would have; what quotes a packet starts nothing; and nobody takes
-# the place of a connection that another network has part in, as long as that is permitted.
+# the place of a connection that another network has part in.
 STALE: Final = (
     ct_state("-rel+trk"),
     ADMITTED.equals(1),
     TRANSLATED.equals(0),
     OWN_PORT.equals(0),
     HAIRPIN.equals(0),
-    TAKEN.equals(0),
+    KNOWN_SENDER.equals(1),
 )
+
+UNTRANSLATED_REPLY: Final = (ct_state("+rpl-snat-dnat"), THROUGH.equals(0))
+"""Who saw its client at another address, or was called through a VIP, answers to an entry that is translated here or there: a
+connection of its own has other addresses at one end."""
 
 
 def renewals(
@@ -84,7 +89,8 @@ def source_renewal(owner: Owner) -> Iterator[Flow]:
         owner,
         table,
         (
-            (SOURCE_TYPE.equals(SourceType.POD),),
+            (SOURCE_TYPE.equals(SourceType.POD), ct_state("-rpl")),
+            (SOURCE_TYPE.equals(SourceType.POD), *UNTRANSLATED_REPLY),
             (SOURCE_TYPE.equals(SourceType.GATEWAY), ct_state("-rpl")),
         ),
         RENEWED.set(1),
@@ -104,7 +110,8 @@ def destination_renewal(owner: Owner) -> Iterator[Flow]:
         owner,
         table,
         (
-            (DESTINATION_TYPE.equals(DestinationType.LOCAL),),
+            (DESTINATION_TYPE.equals(DestinationType.LOCAL), ct_state("-rpl")),
+            (DESTINATION_TYPE.equals(DestinationType.LOCAL), *UNTRANSLATED_REPLY),
             (DESTINATION_TYPE.equals(DestinationType.GATEWAY), ct_state("-rpl")),
         ),
         RENEWED.set(1),

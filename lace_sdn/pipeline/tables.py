@@ -122,7 +122,7 @@ REPLY_CHECK = Table(
 COMMIT_ZONE_CHECK = Table(
     54, "CommitZoneCheck", "Whether it is this packet that was admitted in that zone.", (55, 108, 110)
 )
-DISPATCH = Table(55, "Dispatch", "To the tunnel, or into the zone of the receiver's port.", (59, 64, 80))
+DISPATCH = Table(55, "Dispatch", "To the tunnel, or into the zone of the receiver's port.", (59, 80))
 DESTINATION_ZONE_CHECK = Table(
     59, "DestinationZoneCheck", "Whether it is this packet that was looked up in that zone.", (60, 110)
 )

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
-COLLIDING = frozenset({"no-identity", "nodeport-cluster", "nodeport-denied", "nodeport-local"})
+COLLIDING = frozenset(
+    {
+        "back-doors",
+        "no-identity",
+        "nodeport-cluster",
+        "nodeport-denied",
+        "nodeport-local",
+        "service-only-from-outside",
+    }
+)
 """Where a client outside comes to one endpoint by VIP, NodePort and directly, each by several nodes: the port that one connection is moved to
 is then that of another (decision 0029, Limit)."""
 

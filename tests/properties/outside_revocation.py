@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from beyond import Beyond
-from outside_arena import HTTP, NODE_PORTS, OUTER, TUNNELS, with_prefixes, with_probes, without
+from outside_arena import HTTP, NODE_PORTS, OUTER, with_prefixes, with_probes, without
 from states import TCP_PORT, UDP_PORT
 
 from lace_sdn.model.objects import Protocol
@@ -145,20 +145,6 @@ def moved_prefix(name: str, lab: Lab, compile_all: Compile) -> Iterator[str]:
     yield from _revoked(lab, compile_all, (state, name), (cut, live))
 
 
-def calls_for_answers(lab: Lab, compile_all: Compile) -> Iterator[str]:
-    """Who was called from the port of tunnels, and may no longer be, does not call that port in place of answering."""
-    for family in (4, 6):
-        stage = Beyond.of(OUTER, lab(compile_all(OUTER, OUTER)))
-        held = stage.meet(udp("host corp0", "pods/bob0", UDP_PORT, family), TUNNELS)
-        if not held.is_whole or held.there is None:
-            yield f"{held.connection}: never made"
-            continue
-        for node, program in compile_all(without("corp-to-bob"), OUTER).items():
-            stage.wires.install(node, program)
-        for each in stage.wires.inject(held.there.node, held.there.port, held.sent[3]).deliveries:
-            yield f"{held.connection}: ended, and a call to port {TUNNELS} leaves {each.node} by port {each.port}"
-
-
 def _revoked(
     lab: Lab,
     compile_all: Compile,
@@ -205,5 +191,4 @@ REVOCATIONS: tuple[Callable[[Lab, Compile], Iterator[str]], ...] = (
     *(_named(revoked_service, name) for name in SERVICES),
     *(_named(moved_prefix, name) for name in MOVES),
     revoked_probes,
-    calls_for_answers,
 )

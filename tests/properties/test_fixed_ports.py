@@ -162,85 +162,27 @@ def test_equal_clients_of_networks_that_overlap_are_served_both(
     assert stage.udp("bob", "ann", family)
 
 
+@pytest.mark.parametrize("tracker", Tracker)
+@pytest.mark.parametrize("node", [0, 1])
+def test_a_reset_of_a_twin_ends_no_stream_of_another(tracker: Tracker, node: int) -> None:
+    """Conntrack would take the stream for closed, and the twin's next SYN for the first of its place: bob's data would be the twin's."""
+    stage = Stage(tracker, node, THERE, TWIN_THERE)
+    assert stage.syn("ann", "bob", (PORT, 80))
+    assert stage.syn("bob", "ann", (80, PORT), Tcp.SYN | Tcp.ACK)
+    assert stage.syn("ann", "bob", (PORT, 80), Tcp.ACK)
+    for flags in (Tcp.RST, Tcp.RST | Tcp.ACK):
+        assert not stage.syn("twin", "bob", (PORT, 80), flags)
+    stage.syn("twin", "bob", (PORT, 80))
+    assert stage.syn("bob", "ann", (80, PORT), Tcp.ACK | Tcp.PSH)
+    assert stage.syn("ann", "bob", (PORT, 80), Tcp.ACK)
+
+
 @everywhere
-@pytest.mark.parametrize("before", [THERE, BACK])
-def test_a_namesake_comes_in_the_place_of_a_client(
-    before: RoutingPolicy, tracker: Tracker, node: int, family: int
-) -> None:
-    """Of another network, with its address and port; what conntrack remembers is permitted to nobody any more."""
-    stage = Stage(tracker, node, before)
-    first, second = ("ann", "bob") if before is THERE else ("bob", "ann")
-    assert stage.udp(first, second, family)
-    assert stage.udp(second, first, family)
+def test_a_namesake_of_another_network_is_served(tracker: Tracker, node: int, family: int) -> None:
+    """The pod has become one of another network, with the same address and port; its former one may call no more."""
+    stage = Stage(tracker, node, THERE)
+    assert stage.udp("ann", "bob", family)
+    assert stage.udp("bob", "ann", family)
     stage.now(TWIN_THERE)
     assert stage.udp("twin", "bob", family)
-    assert stage.udp("bob", "twin", family)
     assert not stage.udp("ann", "bob", family)
-
-
-@everywhere
-def test_a_twin_of_the_one_who_is_called_calls(tracker: Tracker, node: int, family: int) -> None:
-    """From the port that is called: neither is taken for the other."""
-    stage = Stage(tracker, node, BACK, TWIN_THERE)
-    assert stage.udp("bob", "ann", family)
-    assert stage.udp("ann", "bob", family)
-    seen = stage.udp("twin", "bob", family)
-    assert seen
-    port = next(value for field, value in seen.headers.items() if field.name == "udp_src")
-    back = Packet.udp(ends(stage.pods["bob"], stage.pods["twin"], family), (PORT, port))
-    assert stage.arrives("bob", "twin", back)
-    assert stage.udp("bob", "ann", family)
-    assert stage.udp("ann", "bob", family)
-
-
-@pytest.mark.parametrize(("tracker", "node"), [(tracker, node) for tracker in Tracker for node in (0, 1)])
-@pytest.mark.parametrize("client", ["ann", "bob"])
-def test_a_reset_of_a_twin_ends_no_stream_of_another(client: str, tracker: Tracker, node: int) -> None:
-    """Nor does a SYN after it take the stream over, whichever end has called."""
-    server = "bob" if client == "ann" else "ann"
-    stage = Stage(tracker, node, THERE if client == "ann" else BACK, TWIN_THERE)
-    ports = (PORT, PORT)
-    assert stage.syn(client, server, ports)
-    assert stage.syn(server, client, ports, Tcp.SYN | Tcp.ACK)
-    assert stage.syn(client, server, ports, Tcp.ACK)
-    for flags in (Tcp.RST, Tcp.SYN, Tcp.RST, Tcp.FIN | Tcp.ACK, Tcp.SYN):
-        stage.syn("twin", "bob", ports, flags)
-    assert stage.syn("bob", "ann", ports, Tcp.ACK | Tcp.PSH)
-    assert stage.syn("ann", "bob", ports, Tcp.ACK | Tcp.PSH)
-    assert stage.syn("bob", "ann", ports, Tcp.ACK)
-
-
-@pytest.mark.parametrize(("tracker", "node"), [(tracker, node) for tracker in Tracker for node in (0, 1)])
-def test_streams_of_equal_clients_are_whole(tracker: Tracker, node: int) -> None:
-    """From SYN to FIN, beside another that has the addresses and ports."""
-    stage = Stage(tracker, node, THERE, TWIN_THERE)
-    for client in ("ann", "twin"):
-        seen = stage.syn(client, "bob", (PORT, PORT))
-        assert seen
-        port = next(value for field, value in seen.headers.items() if field.name == "tcp_src")
-        assert stage.syn("bob", client, (PORT, port), Tcp.SYN | Tcp.ACK)
-        assert stage.syn(client, "bob", (PORT, PORT), Tcp.ACK)
-        assert stage.syn("bob", client, (PORT, port), Tcp.FIN | Tcp.ACK)
-        assert stage.syn(client, "bob", (PORT, PORT), Tcp.FIN | Tcp.ACK)
-        assert stage.syn("bob", client, (PORT, port), Tcp.ACK)
-
-
-@pytest.mark.parametrize(("tracker", "node"), [(tracker, node) for tracker in Tracker for node in (0, 1)])
-def test_the_first_answer_to_one_who_was_never_answered_before(tracker: Tracker, node: int) -> None:
-    """Its address is called another's from now on; the kernel's conntrack has it as new still."""
-    heir = Network("heir", NetworkType.L3, 25, BOB.subnets)
-    pods = {"ann": pod(0, ANN, 0, 2), "bob": pod(1, BOB, node, 2), "heir": pod(3, heir, node, 2)}
-    state = assemble(NODES, (ANN, BOB, heir), (THERE,), tuple(pods.values()))
-    at = {name: places(state)[each.id][:2] for name, each in pods.items()}
-    fabric = simulated(state, None, tracker)
-
-    def heard(source: str, destination: str) -> list[tuple[str, int]]:
-        packet = Packet.udp(ends(pods[source], pods[destination], 4), (PORT, PORT))
-        return [each[:2] for each in fabric.inject(*at[source], packet).deliveries]
-
-    assert [heard("ann", "bob") for _ in range(2)] == [[at["bob"]]] * 2
-    for name, program in programs(replace(state, routing_policies=(policy(ANN, heir),))).items():
-        fabric.install(name, program)
-    assert heard("ann", "heir") == [at["heir"]]
-    assert heard("heir", "ann") == [at["ann"]]
-    assert heard("bob", "ann") == []

@@ -28,7 +28,7 @@ STRICT = {
         f"{programs.OURS}, table=2, priority=5,ip,nw_dst=10.0.0.0/8 actions=drop",
     ),
     "is not declared": (f"{programs.OURS}, table=4, priority=5,ip actions=drop",),
-    "table 13 is not declared": (f"{programs.OURS}, table=2, priority=5,ip actions=resubmit(,13),drop",),
+    "table 17 is not declared": (f"{programs.OURS}, table=2, priority=5,ip actions=resubmit(,17),drop",),
     "is not ours": ("cookie=0x1, table=2, priority=5,ip actions=drop",),
     "resubmit to its own table": (f"{programs.OURS}, table=2, priority=5,ip actions=resubmit(,2)",),
 }
