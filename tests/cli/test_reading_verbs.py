@@ -60,8 +60,11 @@ def test_unknown_verb_is_refused() -> None:
 
 
 def test_compile_prints_the_golden_of_the_asked_node() -> None:
-    golden = (BOOK / "one-way-peering" / "node2.flows").read_text()
-    assert run("compile", PEERING, "--node", "node2").output == f"# node2.flows\n{golden}\n"
+    goldens = {
+        name: (BOOK / "one-way-peering" / name).read_text() for name in ("node2.flows", "node2.meters")
+    }
+    said = "".join(f"# {name}\n{text}\n" for name, text in goldens.items())
+    assert run("compile", PEERING, "--node", "node2").output == said
 
 
 def test_compile_names_the_nodes_there_are() -> None:
