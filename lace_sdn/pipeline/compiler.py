@@ -266,23 +266,14 @@ class Scope:
 
     @cached_property
     def contested(self) -> Mapping[str, frozenset[str]]:
-        """Of the callers those that share addresses with any Network of the cluster: it may have been one of them just now."""
-        overlaps = self.services.access.overlaps
-        found = {
-            name: frozenset(each for each in callers if overlaps.get(each))
-            for name, callers in self.callers.items()
-        }
-        return {name: several for name, several in found.items() if several}
-
-    @cached_property
-    def rivals(self) -> frozenset[str]:
-        """Networks that share addresses with another one that may call the same pods, or be called by them."""
-        overlaps, found = self.services.access.overlaps, set[str]()
+        """Of the callers those that share addresses with another network that may call the same pods, or be called by them."""
+        overlaps, found = self.services.access.overlaps, {}
         for name, callers in self.callers.items():
-            called = (each.reach for each in self.outbound if name in each.members)
-            others = callers.union(*called)
-            found |= {each for each in callers if not others.isdisjoint(overlaps.get(each, ()))}
-        return frozenset(found)
+            others = callers.union(*(each.reach for each in self.outbound if name in each.members))
+            several = frozenset(each for each in callers if not others.isdisjoint(overlaps.get(each, ())))
+            if several:
+                found[name] = several
+        return found
 
     @property
     def is_entered_elsewhere(self) -> bool:
@@ -307,7 +298,7 @@ def _equal_tuples(
     if scope.entered:
         yield OutsideEntries()
     for name in sorted(frozenset[str]().union(*scope.contested.values()) - scope.outside):
-        yield ContestedInitiator(name, networks[name].key, name in scope.rivals)
+        yield ContestedInitiator(name, networks[name].key)
     for each in local:
         if each.network in shared:
             owner = Owner(

@@ -109,17 +109,16 @@ def _stands_for_sender(version: int, *, is_outside: bool) -> tuple[SetField | Mo
 
 @dataclass(frozen=True, slots=True)
 class ContestedInitiator:
-    """A network that may start connections to pods here and shares addresses with another. ``has_rival``: with one that may, too."""
+    """A network that may start connections to pods here and shares addresses with another that may, or that they may call."""
 
     name: str
     key: int
-    has_rival: bool
 
     def flows(self) -> Iterator[Flow]:
         owner = Owner(cookie(Category.NETWORK, self.key), f"Network {self.name}")
         mine = (_INSIDE, SOURCE_NETWORK.equals(self.key))
         # A reset would end the other one's stream, as far as conntrack goes, before anybody asks whose it is.
-        for version in (4, 6) if self.has_rival else ():
+        for version in (4, 6):
             yield owner.flow(
                 tables.DISPATCH,
                 Priority.DROP,

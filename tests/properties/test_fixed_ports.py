@@ -175,14 +175,3 @@ def test_a_reset_of_a_twin_ends_no_stream_of_another(tracker: Tracker, node: int
     stage.syn("twin", "bob", (PORT, 80))
     assert stage.syn("bob", "ann", (80, PORT), Tcp.ACK | Tcp.PSH)
     assert stage.syn("ann", "bob", (PORT, 80), Tcp.ACK)
-
-
-@everywhere
-def test_a_namesake_of_another_network_is_served(tracker: Tracker, node: int, family: int) -> None:
-    """The pod has become one of another network, with the same address and port; its former one may call no more."""
-    stage = Stage(tracker, node, THERE)
-    assert stage.udp("ann", "bob", family)
-    assert stage.udp("bob", "ann", family)
-    stage.now(TWIN_THERE)
-    assert stage.udp("twin", "bob", family)
-    assert not stage.udp("ann", "bob", family)
