@@ -1,4 +1,7 @@
-"""The simulator against flows written by hand: what each action does, and services as a real switch does them."""
+"""The simulator against flows written by hand: what each action does, and services as a real switch does them.
+
+Over 400 lines: one small case an action, all with the helpers at the top.
+"""
 
 from __future__ import annotations
 
